@@ -1,0 +1,119 @@
+"""Every exception that Fireworks raises on purpose.
+
+    FireworksError
+    ├── ColumnNotFound          KeyError     a column that is not there; the nearest name is offered
+    ├── DuplicateColumn         ValueError   a column that is there already
+    ├── WrongLength             ValueError   columns, masks or rows whose counts do not agree
+    ├── RowOutOfRange           IndexError   a row index outside the table
+    ├── WrongType               TypeError    a value of a kind that does not serve here
+    ├── WrongValue              ValueError   a value of the right kind that makes no sense here
+    ├── DamagedFile             ValueError   a file that is truncated, corrupt, newer or not ours
+    ├── MissingDependency       ImportError  an optional package that is not installed
+    ├── WiringError             ValueError   sources connected wrongly: unbound, bound twice, a cycle
+    ├── SourceError             RuntimeError a source failed; carries the path of sources and rows
+    ├── DatabaseNotFound        FileNotFoundError
+    ├── TableNotFound           LookupError
+    ├── RowsVanished            LookupError  rows of a table that were deleted since the scan
+    ├── ExperimentNotFound      FileNotFoundError
+    ├── ExperimentInUse         RuntimeError another process owns the run or the attempt
+    ├── ExperimentReadOnly      PermissionError
+    └── EngineError             RuntimeError a handler or update function failed in a known way
+
+Each is also the built-in that people would catch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class FireworksError(Exception):
+    """The root of everything that Fireworks raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError would show its message in quotes, OSError as a number and a text.
+        return str(self.args[0]) if self.args else ""
+
+
+class ColumnNotFound(FireworksError, KeyError):
+    """A column was asked for that the table does not have."""
+
+
+class DuplicateColumn(FireworksError, ValueError):
+    """A column would have been there twice."""
+
+
+class WrongLength(FireworksError, ValueError):
+    """Columns, masks or rows whose counts do not agree."""
+
+
+class RowOutOfRange(FireworksError, IndexError):
+    """A row index that lies outside the table."""
+
+
+class WrongType(FireworksError, TypeError):
+    """A value of a kind that does not serve here."""
+
+
+class WrongValue(FireworksError, ValueError):
+    """A value of the right kind that makes no sense here."""
+
+
+class DamagedFile(FireworksError, ValueError):
+    """A file that is truncated, corrupt, written by a newer version, or not ours."""
+
+
+class MissingDependency(FireworksError, ImportError):
+    """An optional package that is not installed."""
+
+
+class WiringError(FireworksError, ValueError):
+    """Sources that are connected wrongly: an unbound input, one bound twice, a cycle."""
+
+
+class SourceError(FireworksError, RuntimeError):
+    """A source failed while it was read; the message carries the path of sources."""
+
+
+class DatabaseNotFound(FireworksError, FileNotFoundError):
+    """A database file that does not exist."""
+
+
+class TableNotFound(FireworksError, LookupError):
+    """A database table that does not exist; the nearest name is offered."""
+
+
+class RowsVanished(FireworksError, LookupError):
+    """Rows of a table that were there when its keys were scanned and are no longer."""
+
+
+class ExperimentNotFound(FireworksError, FileNotFoundError):
+    """A folder that is missing or holds no experiment."""
+
+
+class ExperimentInUse(FireworksError, RuntimeError):
+    """Another process owns the run or the attempt; the message names its pid and host."""
+
+
+class ExperimentReadOnly(FireworksError, PermissionError):
+    """A write to an experiment that was opened for reading."""
+
+
+class EngineError(FireworksError, RuntimeError):
+    """A trainer or evaluator that cannot do what it was asked."""
+
+
+def suggest(name: object, known: Iterable[object]) -> str:
+    """Return a hint that names what was probably meant, to be added to a message.
+
+    The hint is the nearest known name, or else all of them (ten at the most); it begins with a
+    space, or is empty where nothing is known.
+    """
+    names = [str(each) for each in known]
+    if near := get_close_matches(str(name), names, n=1):
+        return f" Did you mean {near[0]!r}?"
+    if not names:
+        return ""
+    shown = ", ".join(repr(each) for each in names[:10])
+    return f" There is: {shown}{', …' if len(names) > 10 else ''}."
