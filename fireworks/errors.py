@@ -17,7 +17,8 @@
     ├── ExperimentNotFound      FileNotFoundError
     ├── ExperimentInUse         RuntimeError another process owns the run or the attempt
     ├── ExperimentReadOnly      PermissionError
-    └── EngineError             RuntimeError a handler or update function failed in a known way
+    ├── EngineError             RuntimeError a handler or update function failed in a known way
+    └── SweepFailed             RuntimeError no trial of a sweep completed, or none can be started
 
 Each is also the built-in that people would catch.
 """
@@ -102,6 +103,10 @@ class ExperimentReadOnly(FireworksError, PermissionError):
 
 class EngineError(FireworksError, RuntimeError):
     """A trainer or evaluator that cannot do what it was asked."""
+
+
+class SweepFailed(FireworksError, RuntimeError):
+    """A sweep of which no trial completed, or whose processes cannot be started."""
 
 
 def suggest(name: object, known: Iterable[object]) -> str:

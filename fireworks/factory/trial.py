@@ -1,0 +1,130 @@
+"""A trial as ``train`` sees it, in the process that runs it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from multiprocessing.connection import Connection
+from threading import Lock
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, final
+
+from fireworks.errors import WrongType, WrongValue
+from fireworks.factory.wire import JSON, receive, send
+
+if TYPE_CHECKING:
+    from ignite.engine import Engine
+
+    from fireworks.experiment import Experiment
+
+
+class TrialPruned(Exception):  # noqa: N818 - no error: the sweep has seen enough of this trial
+    """The sweep ends this trial early. Let it leave ``train``."""
+
+
+@final
+class Trial:
+    """One set of parameters being tried.
+
+    Attributes:
+        params: The parameters proposed for it, by name; read-only.
+        number: 0 for the first trial of the sweep.
+        attempt: 1, or more where earlier attempts at the same parameters failed.
+        seed: 32 bits, derived from the sweep's seed and the number alone. Python's, NumPy's and
+            torch's generators are seeded with it already.
+    """
+
+    def __init__(self, job: JSON, connection: Connection) -> None:
+        self.params: Mapping[str, Any] = MappingProxyType(job["params"])
+        self.number: int = job["trial"]
+        self.attempt: int = job["attempt"]
+        self.seed: int = job["seed"]
+        self._experiment_path: str = job["experiment"]
+        self._connection = connection
+        self._process = os.getpid()
+        self._lock = Lock()
+        self._reported: set[int] = set()
+        self._prune = False
+
+    def __repr__(self) -> str:
+        return f"<Trial {self.number}, attempt {self.attempt}: {dict(self.params)}>"
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The experiment, writing what belongs to this trial; closed when ``train`` returns."""
+        from fireworks.experiment import open_attempt
+
+        return open_attempt(self._experiment_path, self.number, self.attempt)
+
+    def close(self) -> None:
+        """Write out what was logged. Called when ``train`` has returned or raised."""
+        if "experiment" in vars(self):
+            self.experiment.close()
+
+    def report(self, step: int, value: float) -> None:
+        """Say how good the trial is so far. Returns once the sweep has recorded it.
+
+        Args:
+            step: Grows with every report: an epoch, usually.
+            value: The objective at that step.
+
+        Raises:
+            TrialPruned: The sweep decided that the trial is not worth going on with.
+            WrongType: The step is no integer or the value no number.
+            WrongValue: The step is negative or was reported before, or this is another process
+                than the trial's own (a DataLoader's worker).
+        """
+        if isinstance(step, bool) or not isinstance(step, int):
+            raise WrongType(f"the step of a report must be an int, not {step!r}")
+        try:
+            number = float(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise WrongType(f"the value of a report must be a number, not {value!r}") from None
+        if step < 0 or step in self._reported:
+            why = "is negative" if step < 0 else "was reported before"
+            raise WrongValue(f"step {step} {why}: report each step once, beginning at 0 or above")
+        if os.getpid() != self._process:
+            raise WrongValue("report was called in another process than the trial's own")
+        with self._lock:
+            send(self._connection, {"report": [step, number]})
+            self._prune = receive(self._connection)["prune"]
+        self._reported.add(step)
+        if self._prune:
+            raise TrialPruned(f"pruned after step {step}")
+
+    def should_prune(self) -> bool:
+        """Whether the answer to the last report was to end the trial."""
+        return self._prune
+
+    def attach(
+        self, trainer: Engine, evaluator: Engine, *, data: Any, report: str | None = None
+    ) -> None:
+        """Evaluate after every epoch, log to the experiment and TensorBoard, report, prune.
+
+        Args:
+            trainer: The engine that trains.
+            evaluator: Run on ``data`` at the end of each of the trainer's epochs.
+            data: An iterable of batches that can be read again for each epoch.
+            report: The evaluator's metric to report; none where None.
+        """
+        from ignite.engine import Events
+
+        from fireworks.engine import ExperimentLogger, TensorBoardLogger
+        from fireworks.errors import suggest
+
+        ExperimentLogger(self.experiment).attach(trainer, evaluator)
+        TensorBoardLogger(self.experiment).attach(trainer, evaluator)
+
+        def evaluate(engine: Engine) -> None:
+            evaluator.run(data)
+            if report is None:
+                return
+            metrics = evaluator.state.metrics
+            if report not in metrics:
+                raise WrongValue(f"the evaluator has no metric {report!r}.{suggest(report, metrics)}")
+            self.report(engine.state.epoch, metrics[report])
+
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, evaluate)
+
+
