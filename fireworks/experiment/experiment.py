@@ -1,0 +1,745 @@
+"""An experiment: a folder that holds everything one piece of work produced."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import time
+import weakref
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, final
+
+from fireworks.errors import ExperimentReadOnly, WrongType, WrongValue
+from fireworks.experiment import files, frames
+from fireworks.experiment.notes import Notes
+from fireworks.experiment.parameters import Parameters, write_parameters
+from fireworks.experiment.scalar import scalar
+from fireworks.experiment.sweep import SweepRecord, require_running
+from fireworks.experiment.writer import MetricWriter
+from fireworks.record import layout
+from fireworks.record.capture import capture
+from fireworks.record.index import Index, read_index
+from fireworks.record.json_values import decode, encode
+from fireworks.record.owner import Ownership
+from fireworks.record.ranking import read_params
+from fireworks.record.schema import NO_TRIAL
+from fireworks.record.store import Store, create_database, reading
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    import pandas
+    import sqlalchemy
+
+_LARGEST_STEP = 2**63 - 1
+_INDEX_SECONDS = 1.0  # the last metrics in experiment.json are at most this much behind a flush
+
+_open: weakref.WeakSet[Experiment] = weakref.WeakSet()
+
+
+@final
+class Experiment:
+    """A new run, in a folder of its own: ``runs/digits-0007/``.
+
+    The process that makes it owns it: nobody else may end it or change its parameters. Other
+    processes that it hands the object to (pickled, or by fork) may log to it and write files. Use
+    it as a context manager: it ends as completed, or as failed if an exception leaves the block
+    (stopped by Ctrl-C). One that is still open when the interpreter exits is ended then.
+
+    Args:
+        name: The name; runs of one name are numbered from 1.
+        root: The folder of all runs; made where it does not exist.
+        description: A sentence for people.
+        tags: Words to find it by.
+        parameters: The parameters of the run: JSON values by name.
+        durable: Commit each ``log`` before it returns, so that it also survives a power loss.
+            Without it a log is committed within 100 ms, and what is committed survives the death
+            of the process, but not always that of the machine.
+
+    Raises:
+        WrongValue: The name cannot be part of a folder's name, or ``root`` is not a folder.
+        WrongType: A parameter is not a JSON value.
+        ExperimentReadOnly: ``root`` cannot be written to.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        root: str | os.PathLike[str] = "runs",
+        description: str = "",
+        tags: Iterable[str] = (),
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        durable: bool = False,
+    ) -> None:
+        layout.check_name(name, what="An experiment's name")
+        index = Index(name=name, number=0, id="", description=description, tags=_tags(tags))
+        index.created = time.time()
+        metadata = {"seq": 0, "description": description, "started": index.created, **capture()}
+        owner: Ownership | None = None
+
+        def build(folder: Path, number: int) -> None:
+            nonlocal owner
+            index.number, index.id = number, layout.run_id(name, number)
+            if owner is None:
+                owner = Ownership(folder)
+                create_database(folder / layout.DATABASE)
+                store = Store(folder / layout.DATABASE)
+                try:
+                    with store.transaction() as connection:
+                        _write_metadata(connection, metadata)
+                        index.parameters = write_parameters(connection, parameters or {})
+                finally:
+                    store.close()
+            index.write(folder)
+
+        try:
+            path = layout.new_folder(root, name, build)
+            assert owner is not None
+            owner.moved(path)
+            self._begin(path, index, owner=owner, trial=None, attempt=None, durable=durable)
+            with self._store.transaction() as connection:
+                known = {"name": name, "number": index.number, "id": index.id}
+                _write_metadata(connection, {**known, "status": "running", "tags": index.tags})
+        except BaseException:
+            if owner is not None:
+                owner.release()
+            raise
+
+    def _begin(
+        self,
+        path: Path,
+        index: Index,
+        *,
+        owner: Ownership | None,
+        trial: int | None,
+        attempt: int | None,
+        durable: bool = False,
+        writing: bool = True,
+    ) -> None:
+        self._path = path
+        self._index = index
+        self._owner = owner
+        self._trial = trial
+        self._attempt = attempt
+        self._durable = durable
+        self._closed = False
+        self._next_step: int | None = None
+        self._index_written = time.monotonic()
+        self._writing: Store | None = None
+        self._writer: MetricWriter | None = None
+        if writing:
+            self._writing = Store(path / layout.DATABASE, durable=durable)
+            self._writer = MetricWriter(
+                self._writing,
+                trial=NO_TRIAL if trial is None else trial,
+                attempt=attempt or 0,
+                guard=self._guard,
+                on_idle=self._heartbeat,
+            )
+            _open.add(self)
+            if owner is not None:
+                self._writer.start()
+
+    # -- what it is -----------------------------------------------------------------------------
+
+    @property
+    def path(self) -> Path:
+        """The folder, as an absolute path."""
+        return self._path
+
+    @property
+    def name(self) -> str:
+        """The name it was made with."""
+        return self._index.name
+
+    @property
+    def number(self) -> int:
+        """Its number among the runs of its name, from 1."""
+        return self._index.number
+
+    @property
+    def id(self) -> str:
+        """The name of its folder: ``"digits-0007"``."""
+        return self._index.id
+
+    @property
+    def trial(self) -> int | None:
+        """The trial that this object logs to; None where it is no trial's."""
+        return self._trial
+
+    @property
+    def attempt(self) -> int | None:
+        """The attempt, from 1, that this object writes for; None where it is no trial's."""
+        return self._attempt
+
+    @property
+    def description(self) -> str:
+        """The sentence it was made with."""
+        return self._index.description
+
+    @property
+    def status(self) -> str:
+        """One of "running", "completed", "failed", "stopped", "killed" (its owner is gone)."""
+        return self._index.status if self._owner is not None else read_index(self._path).status
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words to find it by; assignable: ``experiment.tags += ("best",)``."""
+        return tuple(self._index.tags)
+
+    @tags.setter
+    def tags(self, tags: Iterable[str]) -> None:
+        self._require_owner("change the tags")
+        words = _tags(tags)
+        with self._store.transaction() as connection:
+            _write_metadata(connection, {"tags": words})
+        self._index.tags = words
+        self._write_index()
+
+    @property
+    def params(self) -> Parameters:
+        """The parameters by name, as a mapping; the owner may change it, or assign another."""
+        trial = NO_TRIAL if self._trial is None else self._trial
+        with self._reading() as connection:
+            values = read_params(connection, trial)
+        return Parameters(values, self._write_params)
+
+    @params.setter
+    def params(self, parameters: Mapping[str, Any]) -> None:
+        self._write_params(parameters)
+
+    def _write_params(self, parameters: Mapping[str, Any]) -> None:
+        self._require_owner("change the parameters")
+        with self._store.transaction() as connection:
+            values = write_parameters(connection, parameters)
+        self._index.parameters = values
+        self._write_index()
+
+    @property
+    def notes(self) -> Notes:
+        """What people wrote about it, oldest first; ``experiment.notes.append("…")`` adds one."""
+        with self._reading() as connection:
+            texts = [text for (text,) in connection.execute("SELECT text FROM notes ORDER BY id")]
+        return Notes(texts, self._write_note)
+
+    def _write_note(self, text: str) -> None:
+        with self._writable("add a note").transaction() as connection:
+            self._guard(connection)
+            connection.execute("INSERT INTO notes (time, text) VALUES (?,?)", (time.time(), text))
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What was captured by itself: command, host, git, packages, environment, times …"""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT key, value FROM metadata ORDER BY key").fetchall()
+        return {key: decode(value) for key, value in rows}
+
+    @property
+    def sweep(self) -> SweepRecord:
+        """Where the parent of a sweep records its trials; for the owner only."""
+        self._require_owner("record a sweep")
+        return SweepRecord(self._store, self._index, self._write_index)
+
+    # -- logging --------------------------------------------------------------------------------
+
+    def log(
+        self, mapping: Mapping[str, Any] | None = None, /, *, step: int | None = None, **more: Any
+    ) -> None:
+        """Record the values of metrics at a step; takes microseconds, for any thread.
+
+        Args:
+            mapping: Values by name, for names that are no identifiers: ``{"train/loss": 0.3}``.
+                Python and NumPy numbers and zero-dimensional tensors, which are detached; NaN is
+                kept. The mapping may be reused afterwards.
+            step: The step; a later value at the same step replaces the earlier one. Left out,
+                it is one past the highest step logged so far (from 0).
+            **more: Further values by name.
+
+        Raises:
+            WrongType: A value is None, a string, an array or the like. Nothing is recorded.
+            ExperimentReadOnly: The experiment is closed or was opened for reading.
+            ExperimentInUse: The attempt that this object writes for is over.
+            OSError, sqlite3.Error: What kept earlier values from being committed; they are kept
+                and tried again.
+        """
+        if mapping is None:
+            values = more
+        else:
+            try:
+                values = {**mapping, **more}
+            except TypeError:
+                raise WrongType(
+                    f"log() takes a mapping of names to numbers; got {type(mapping).__name__}: "
+                    f"{mapping!r:.60}. For example: log({{'train/loss': 0.3}}, step=1)"
+                ) from None
+        writer = self._writer
+        if writer is None:
+            raise self._not_writable("log")
+        if type(step) is not int:
+            step = self._step(step)
+        elif not -_LARGEST_STEP <= step < _LARGEST_STEP:
+            raise WrongValue(f"A step must fit in 64 bits; got {step}.")
+        writer.put(step, values)
+        if self._next_step is not None and step >= self._next_step:
+            self._next_step = step + 1
+        if self._durable:
+            writer.flush()
+
+    def log_many(self, frame: Any) -> None:
+        """Record many values at once, and commit them.
+
+        Args:
+            frame: A table with a column ``step`` and one column of numbers for each metric: a
+                DataFrame, a Message, or a mapping of names to sequences of one length. None and
+                NaN in a DataFrame both count as NaN.
+
+        Raises:
+            WrongValue: There is no column ``step``, or the lengths differ.
+            WrongType: A value is not a number. Nothing is recorded.
+        """
+        writer = self._writer
+        if writer is None:
+            raise self._not_writable("log")
+        columns = frames.columns_of(frame)
+        steps = [self._step(each) for each in columns.pop("step")]
+        now = time.time()
+        named = [
+            (name, [scalar(name, each) for each in column]) for name, column in columns.items()
+        ]
+        writer.put_many(
+            [
+                (step, {name: column[i] for name, column in named}, now)
+                for i, step in enumerate(steps)
+            ]
+        )
+        if steps and self._next_step is not None:
+            self._next_step = max(self._next_step, max(steps) + 1)
+
+    def _step(self, step: Any) -> int:
+        if step is None:
+            if self._next_step is None:
+                self._next_step = self._highest_step() + 1
+            return self._next_step
+        try:
+            number = step.__index__()
+        except (AttributeError, TypeError):
+            raise WrongType(
+                f"A step must be an integer; got {type(step).__name__}: {step!r:.60}."
+            ) from None
+        if not -_LARGEST_STEP <= number < _LARGEST_STEP:
+            raise WrongValue(f"A step must fit in 64 bits; got {number}.")
+        return number
+
+    def _highest_step(self) -> int:
+        trial = NO_TRIAL if self._trial is None else self._trial
+        self.flush()
+        with self._reading() as connection:
+            (highest,) = connection.execute(
+                "SELECT max(step) FROM latest JOIN series ON series.id = series WHERE trial = ?",
+                (trial,),
+            ).fetchone()
+        return -1 if highest is None else highest
+
+    def flush(self) -> None:
+        """Commit all that was logged; on return it is in the database.
+
+        Raises:
+            OSError, sqlite3.Error, ExperimentInUse: What keeps it from being committed.
+        """
+        if self._writer is not None:
+            self._writer.flush()
+            self._refresh_index()
+
+    # -- files ----------------------------------------------------------------------------------
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder for TensorBoard's event files, one for each trial; made when asked for."""
+        folder = self._path / layout.TENSORBOARD
+        if self._trial is not None:
+            folder /= layout.trial_name(self._trial)
+        if self._writer is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def _files(self) -> Path:
+        folder = self._path / layout.FILES
+        return folder if self._trial is None else folder / layout.trial_name(self._trial)
+
+    def file(self, name: str, mode: str | None = None) -> Any:
+        """Return the path of a file in ``files/``, or open it.
+
+        Args:
+            name: A relative path; its folders are made when it is opened for writing. A trial's
+                files lie in ``files/trial-0012/``.
+            mode: None for the path; else as in ``open``. With "w" and "wb" the file is replaced
+                when it is closed: until then, and if an exception leaves the ``with`` block, the
+                previous version stays.
+
+        Returns:
+            A ``pathlib.Path``, or an open file (text is UTF-8).
+
+        Raises:
+            WrongValue: The name would leave the folder, or the mode is unknown.
+            ExperimentReadOnly: Opening for writing, and the experiment is not open for it.
+            FileNotFoundError: Opening for reading, and there is no such file.
+        """
+        path = layout.inside(self._files, name)
+        if mode is None:
+            return path
+        if set(mode) & set("wax+"):
+            self._check_guard("write files")
+        return files.open_file(path, mode)
+
+    def artifact(self, path: str | os.PathLike[str], name: str | None = None) -> Path:
+        """Copy a file, or a folder, into ``files/`` and record its size and SHA-256.
+
+        Args:
+            path: What to copy.
+            name: The name in ``files/``; by default the file's own.
+
+        Returns:
+            The path of the copy.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            WrongValue: The name would leave the folder, or the folder holds a symbolic link.
+        """
+        self._check_guard("add artifacts")
+        target = layout.inside(self._files, Path(path).name if name is None else name)
+        copied = files.copy_into(Path(path), target)
+        with self._store.transaction() as connection:
+            self._guard(connection)
+            connection.executemany(
+                "INSERT OR REPLACE INTO artifacts VALUES (?,?,?,?,?,?)",
+                [
+                    (
+                        each.path.relative_to(self._path).as_posix(),
+                        NO_TRIAL if self._trial is None else self._trial,
+                        self._attempt or 0,
+                        each.size,
+                        each.sha256,
+                        time.time(),
+                    )
+                    for each in copied
+                ],
+            )
+        return target
+
+    def database(self, name: str) -> sqlalchemy.Engine:
+        """Return a SQLAlchemy engine on ``name.sqlite`` in the folder, made at its first use.
+
+        In an experiment that was opened for reading, the engine reads only.
+        """
+        layout.check_name(name, what="A database's name")
+        path = self._path / f"{name}.sqlite"
+        if path.name == layout.DATABASE:
+            raise WrongValue(f"{layout.DATABASE} is the experiment's own; choose another name.")
+        return files.database_engine(path, writable=self._writer is not None)
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def metrics(
+        self,
+        names: str | Iterable[str] | None = None,
+        trials: int | Iterable[int] | None = None,
+        *,
+        wide: bool = False,
+    ) -> pandas.DataFrame:
+        """Return what was logged, including what this object logged just now.
+
+        Args:
+            names: The metrics wanted; all by default.
+            trials: The trials wanted, -1 for what belongs to none; by default all, or in a
+                trial's own experiment that trial.
+            wide: One column for each metric instead of one row for each value.
+
+        Returns:
+            Long: the columns trial, name, step, value, time (seconds since 1970), sorted by
+            trial, name and step. Wide: trial, step and the metrics, NaN where one has no value.
+
+        Raises:
+            WrongValue: A metric or trial that was never logged to; the nearest name is offered.
+        """
+        self._flush_for_reading()
+        if trials is None and self._trial is not None:
+            trials = self._trial
+        with self._reading() as connection:
+            return frames.metrics_frame(connection, names, trials, wide=wide)
+
+    @property
+    def trials(self) -> pandas.DataFrame:
+        """One row for each trial of a sweep, by number.
+
+        Columns: trial, state, attempt, seed, started, ended (seconds since 1970), reason,
+        exit_code, signal, host, pid, peak_memory (bytes), then ``params.<name>`` and
+        ``result.<name>``.
+        """
+        with self._reading() as connection:
+            return frames.trials_frame(connection)
+
+    def sql(self, query: str, parameters: Any = ()) -> pandas.DataFrame:
+        """Run a SELECT on the experiment's tables and return its rows.
+
+        Args:
+            query: One statement; see the tables in ``fireworks/record/schema.py``.
+            parameters: Values for ``?`` or ``:name``.
+
+        Raises:
+            ExperimentReadOnly: The statement would write, or reach outside the database.
+            WrongValue: The statement is wrong; the message is SQLite's.
+        """
+        self._flush_for_reading()
+        with self._reading() as connection:
+            return frames.query_frame(connection, query, parameters)
+
+    def _reading(self) -> Any:
+        return reading(self._path / layout.DATABASE)
+
+    def _flush_for_reading(self) -> None:
+        if self._writer is not None and not self._closed:
+            self._writer.flush()
+
+    # -- ending ---------------------------------------------------------------------------------
+
+    def close(self, status: str = "completed") -> None:
+        """Commit what was logged and end the run; again: does nothing.
+
+        Args:
+            status: "completed", "failed" or "stopped".
+
+        Raises:
+            OSError, sqlite3.Error: What kept the last values from being committed.
+        """
+        if status not in ("completed", "failed", "stopped"):
+            raise WrongValue(f"A run ends as 'completed', 'failed' or 'stopped'; got {status!r}.")
+        if self._closed or self._writer is None:
+            return
+        self._closed = True
+        _open.discard(self)
+        writer, self._writer = self._writer, None
+        try:
+            try:
+                writer.close()
+            finally:
+                if self._owner is not None:
+                    self._end(status)
+        finally:
+            self._store.close()
+            if self._owner is not None:
+                self._owner.release()
+                self._owner = None
+
+    def _end(self, status: str) -> None:
+        self._index.status = status
+        self._index.ended = time.time()
+        with self._store.transaction() as connection:
+            _write_metadata(connection, {"status": status, "ended": self._index.ended})
+            self._index.metrics = _last_metrics(connection)
+        self._index.write(self._path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close(_status_after(error))
+
+    def __repr__(self) -> str:
+        part = "" if self._trial is None else f", trial {self._trial} attempt {self._attempt}"
+        return f"<Experiment {self.id}{part}: {self._path}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle it for another process, which may log to it but does not own it."""
+        if self._writer is None:
+            return load_experiment, (self._path,)
+        return _join, (self._path, self._trial, self._attempt, self._durable)
+
+    # -- within ---------------------------------------------------------------------------------
+
+    @property
+    def _store(self) -> Store:
+        assert self._writing is not None
+        return self._writing
+
+    def _writable(self, what: str) -> Store:
+        if self._writer is None:
+            raise self._not_writable(what)
+        return self._store
+
+    def _not_writable(self, what: str) -> ExperimentReadOnly:
+        if self._closed:
+            return ExperimentReadOnly(
+                f"{self.id!r} is closed: it cannot {what}. "
+                f"Go on with it by load_experiment({str(self._path)!r}, write=True)"
+            )
+        return ExperimentReadOnly(
+            f"{self.id!r} was opened for reading: it cannot {what}. "
+            f"Open it with load_experiment({str(self._path)!r}, write=True)"
+        )
+
+    def _require_owner(self, what: str) -> None:
+        self._writable(what)
+        if self._owner is None:
+            raise ExperimentReadOnly(
+                f"Only the process that owns {self.id!r} may {what}; "
+                "this one may log and write files."
+            )
+
+    def _guard(self, connection: sqlite3.Connection) -> None:
+        if self._trial is not None:
+            require_running(connection, self._trial, self._attempt or 0)
+
+    def _check_guard(self, what: str) -> None:
+        with self._writable(what).transaction() as connection:
+            self._guard(connection)
+
+    def _heartbeat(self) -> None:
+        if self._owner is not None:
+            self._owner.heartbeat()
+
+    def _refresh_index(self) -> None:
+        """Bring the last metrics in experiment.json up to date, not more often than needed."""
+        if self._owner is None or time.monotonic() - self._index_written < _INDEX_SECONDS:
+            return
+        with self._reading() as connection:
+            self._index.metrics = _last_metrics(connection)
+        self._write_index()
+
+    def _write_index(self) -> None:
+        self._index.write(self._path)
+        self._index_written = time.monotonic()
+
+    def _resume(self) -> None:
+        """Note that the run goes on."""
+        with self._store.transaction() as connection:
+            _write_metadata(connection, {"status": "running", "ended": None})
+        self._write_index()
+
+    def _forked(self) -> None:
+        """In a forked child: this process may log, but owns nothing."""
+        if self._owner is not None:
+            self._owner.forget()
+            self._owner = None
+        self._store.abandon()
+        if self._writer is not None:
+            self._writer.abandon()
+
+
+def load_experiment(path: str | os.PathLike[str], write: bool = False) -> Experiment:
+    """Open an experiment that is there already.
+
+    Args:
+        path: Its folder.
+        write: Whether to go on with it as its owner: its status becomes running again. Without
+            it, everything can be read, also while others write, and nothing is left in the folder.
+
+    Raises:
+        ExperimentNotFound: There is no experiment at ``path``; the nearest name is offered.
+        DamagedFile: It is damaged, or was written by a newer release.
+        ExperimentInUse: ``write=True``, and another process owns it.
+    """
+    folder = layout.experiment_folder(path)
+    index = read_index(folder)
+    experiment = object.__new__(Experiment)
+    if not write:
+        experiment._begin(  # pyright: ignore[reportPrivateUsage]
+            folder, index, owner=None, trial=None, attempt=None, writing=False
+        )
+        return experiment
+    owner = Ownership(folder)
+    try:
+        index.status, index.ended = "running", None
+        experiment._begin(  # pyright: ignore[reportPrivateUsage]
+            folder, index, owner=owner, trial=None, attempt=None
+        )
+        experiment._resume()  # pyright: ignore[reportPrivateUsage]
+    except BaseException:
+        owner.release()
+        raise
+    return experiment
+
+
+def open_attempt(path: str | os.PathLike[str], trial: int, attempt: int) -> Experiment:
+    """Open an experiment in the process of a trial's attempt, to log to that trial.
+
+    It owns nothing: closing it leaves the run as it is. Every transaction is refused once the
+    attempt is no longer its trial's current, running one.
+
+    Raises:
+        ExperimentNotFound: There is no experiment at ``path``.
+        ExperimentInUse: The attempt is not the trial's current, running one.
+    """
+    return _join(layout.experiment_folder(path), trial, attempt, False)
+
+
+def _join(folder: Path, trial: int | None, attempt: int | None, durable: bool) -> Experiment:
+    """Open an experiment for logging, without owning it."""
+    experiment = object.__new__(Experiment)
+    experiment._begin(  # pyright: ignore[reportPrivateUsage]
+        folder, read_index(folder), owner=None, trial=trial, attempt=attempt, durable=durable
+    )
+    try:
+        experiment._check_guard("log")  # pyright: ignore[reportPrivateUsage]
+    except BaseException:
+        experiment.close()
+        raise
+    return experiment
+
+
+def _tags(tags: Iterable[str]) -> list[str]:
+    if isinstance(tags, str):
+        raise WrongType(f"tags must be a list of strings; got the string {tags!r}. Use [{tags!r}].")
+    words = list(tags)
+    for word in words:
+        if not isinstance(word, str):
+            raise WrongType(f"A tag must be a string; got {type(word).__name__}: {word!r}.")
+    return list(dict.fromkeys(words))
+
+
+def _write_metadata(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    connection.executemany(
+        "INSERT OR REPLACE INTO metadata VALUES (?,?)",
+        [(key, encode(value, what=f"The metadata {key!r}")) for key, value in values.items()],
+    )
+
+
+def _last_metrics(connection: sqlite3.Connection) -> dict[str, float | None]:
+    return dict(
+        connection.execute(
+            "SELECT name, value FROM latest JOIN series ON series.id = latest.series "
+            "WHERE trial = ? ORDER BY name",
+            (NO_TRIAL,),
+        ).fetchall()
+    )
+
+
+def _status_after(error: BaseException | None) -> str:
+    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+        return "completed"
+    return "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+
+
+@atexit.register
+def _close_all() -> None:
+    # The interpreter keeps the exception that ends a script here, before it runs this.
+    status = _status_after(getattr(sys, "last_value", None))
+    for experiment in list(_open):
+        experiment.close(status)
+
+
+def _after_fork() -> None:
+    for experiment in list(_open):
+        experiment._forked()  # pyright: ignore[reportPrivateUsage]
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,168 @@
+"""Files of an experiment: replaced only when complete, copied with their checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self, final
+from urllib.parse import quote
+
+from fireworks.errors import WrongValue
+from fireworks.record.atomic import sync_folder, temporary_name
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+_MODES = frozenset(
+    base + plus + kind for base in "rwax" for plus in ("", "+") for kind in ("", "b", "t")
+) | frozenset(base + kind + "+" for base in "rwax" for kind in ("b", "t"))
+
+
+def open_file(path: Path, mode: str) -> IO[Any]:
+    """Open a file as ``open`` does, text as UTF-8; "w" and "wb" replace it when they are closed.
+
+    Raises:
+        WrongValue: The mode is none of ``open``'s.
+        OSError: As from ``open``.
+    """
+    if mode not in _MODES:
+        raise WrongValue(f"mode must be one of open()'s, such as 'w', 'rb' or 'a'; got {mode!r}.")
+    if "r" not in mode:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if "w" in mode and "+" not in mode:
+        raw = _Replacement(path)
+        return raw if "b" in mode else _ReplacementText(raw)
+    return open(path, mode, encoding=None if "b" in mode else "utf-8")
+
+
+@final
+class _Replacement(io.BufferedWriter):
+    """A binary file written under a temporary name, which takes the place of ``path`` at last."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = temporary_name(path)
+        super().__init__(io.FileIO(self._temporary, "x"))
+
+    @property
+    def name(self) -> str:
+        return str(self._path)
+
+    def close(self) -> None:
+        if self.closed:
+            return
+        try:
+            self.flush()
+            os.fsync(self.fileno())
+        except BaseException:
+            self.discard()
+            raise
+        super().close()
+        os.replace(self._temporary, self._path)
+        sync_folder(self._path.parent)
+
+    def discard(self) -> None:
+        """Close it and leave the previous version in place."""
+        try:
+            self.raw.close()
+            super().close()
+        except (OSError, ValueError):  # what is still buffered has nowhere to go, as it should
+            pass
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close() if error is None else self.discard()
+
+
+@final
+class _ReplacementText(io.TextIOWrapper):
+    """The same for text."""
+
+    def __init__(self, raw: _Replacement) -> None:
+        self._replacement = raw
+        super().__init__(raw, encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._replacement.discard()
+            self.detach_quietly()
+        else:
+            self.close()
+
+    def detach_quietly(self) -> None:
+        """Let go of the discarded file with the text that is still buffered."""
+        try:
+            self.close()
+        except ValueError:
+            pass
+
+
+@final
+@dataclass(frozen=True)
+class Copied:
+    """A file that was copied: where it lies, its size in bytes and its checksum."""
+
+    path: Path
+    size: int
+    sha256: str
+
+
+def copy_into(source: Path, target: Path) -> list[Copied]:
+    """Copy a file or a folder to ``target``; each file is there complete or not at all.
+
+    Raises:
+        FileNotFoundError: There is no ``source``.
+        WrongValue: A folder that holds symbolic links or special files, which may lead anywhere.
+    """
+    if source.is_dir():
+        copied: list[Copied] = []
+        for folder, folders, names in os.walk(source):
+            for each in sorted(folders + names):
+                path = Path(folder, each)
+                if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                    raise WrongValue(
+                        f"{str(path)!r} is a symbolic link or a special file: an artifact is made "
+                        "of plain files. Add what it points to by itself."
+                    )
+        for folder, _, names in os.walk(source):
+            for each in sorted(names):
+                path = Path(folder, each)
+                copied += copy_into(path, target / path.relative_to(source))
+        return copied
+    digest = hashlib.sha256()
+    size = 0
+    with open(source, "rb") as stream, open_file(target, "wb") as copy:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+            size += len(block)
+            copy.write(block)
+    return [Copied(target, size, digest.hexdigest())]
+
+
+def database_engine(path: Path, *, writable: bool) -> sqlalchemy.Engine:
+    """A SQLAlchemy engine on a SQLite file; it keeps no connection open between uses."""
+    import sqlalchemy
+    from sqlalchemy.pool import NullPool
+
+    if writable:
+        return sqlalchemy.create_engine(f"sqlite:///{path}", poolclass=NullPool)
+    uri = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
+    return sqlalchemy.create_engine(uri, poolclass=NullPool)

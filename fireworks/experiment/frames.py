@@ -1,0 +1,167 @@
+"""The record as DataFrames, and tables as columns to be logged."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from fireworks.errors import ExperimentReadOnly, WrongType, WrongValue, suggest
+from fireworks.record.json_values import decode
+
+if TYPE_CHECKING:
+    import pandas
+
+_TRIAL_COLUMNS = (
+    "trial", "state", "attempt", "seed", "started", "ended", "reason",
+    "exit_code", "signal", "host", "pid", "peak_memory",
+)  # fmt: skip
+
+# What a query may do: read, with functions and recursion, in this database.
+_ALLOWED = frozenset(
+    (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
+)
+
+
+def columns_of(table: Any) -> dict[str, list[Any]]:
+    """The columns of a DataFrame, a Message or a mapping, as lists of one length.
+
+    Raises:
+        WrongType: It is no table.
+        WrongValue: It has no column ``step``, or the lengths differ.
+    """
+    names = list(table.columns) if hasattr(table, "columns") else list(table)
+    if not hasattr(table, "columns") and not isinstance(table, Mapping):
+        raise WrongType(
+            f"log_many() takes a DataFrame, a Message or a mapping of columns; "
+            f"got {type(table).__name__}."
+        )
+    columns: dict[str, list[Any]] = {}
+    for name in names:
+        column = table[name]
+        columns[name] = list(column.tolist() if hasattr(column, "tolist") else column)
+    if "step" not in columns:
+        raise WrongValue(f"log_many() needs a column 'step'.{suggest('step', columns)}")
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise WrongValue(f"The columns differ in length: {lengths}.")
+    if hasattr(table, "columns"):  # a DataFrame shows a missing number as None in object columns
+        for name, column in columns.items():
+            columns[name] = [float("nan") if each is None else each for each in column]
+    return columns
+
+
+def metrics_frame(
+    connection: sqlite3.Connection,
+    names: str | Iterable[str] | None,
+    trials: int | Iterable[int] | None,
+    *,
+    wide: bool,
+) -> pandas.DataFrame:
+    """Read metrics; see ``Experiment.metrics``."""
+    import numpy
+    import pandas
+
+    known = connection.execute("SELECT id, trial, name FROM series ORDER BY trial, name").fetchall()
+    wanted_names = _wanted(names, {name for _, _, name in known}, str, "metric")
+    wanted_trials = _wanted(trials, {trial for _, trial, _ in known}, int, "trial")
+    chosen = [
+        each
+        for each in known
+        if (wanted_trials is None or each[1] in wanted_trials)
+        and (wanted_names is None or each[2] in wanted_names)
+    ]
+    counts: list[int] = []
+    rows: list[tuple[int, float | None, float]] = []
+    query = "SELECT step, value, time FROM metrics WHERE series = ? ORDER BY step"
+    for series, _, _ in chosen:
+        before = len(rows)
+        rows += connection.execute(query, (series,)).fetchall()
+        counts.append(len(rows) - before)
+    steps, values, times = zip(*rows, strict=True) if rows else ((), (), ())
+    frame = pandas.DataFrame(
+        {
+            "trial": numpy.repeat(numpy.array([each[1] for each in chosen], "int64"), counts),
+            "name": numpy.repeat(numpy.array([each[2] for each in chosen], object), counts),
+            "step": numpy.array(steps, "int64"),
+            "value": numpy.array(values, "float64"),
+            "time": numpy.array(times, "float64"),
+        }
+    )
+    return _widened(frame, [each[2] for each in chosen]) if wide else frame
+
+
+def _widened(frame: pandas.DataFrame, names: list[str]) -> pandas.DataFrame:
+    table = frame.pivot(index=["trial", "step"], columns="name", values="value")
+    table = table.reindex(columns=list(dict.fromkeys(names)))
+    table.columns.name = None
+    return table.reset_index()
+
+
+def _wanted(asked: Any, known: set[Any], kind: type, what: str) -> set[Any] | None:
+    """What was asked for as a set, None for all, after checking that it is there."""
+    if asked is None:
+        return None
+    chosen = {asked} if isinstance(asked, kind) else set(asked)
+    for each in chosen:
+        if each not in known:
+            hint = suggest(each, sorted(known)) if known else " Nothing was logged yet."
+            raise WrongValue(f"There is no {what} {each!r} in the metrics.{hint}")
+    return chosen
+
+
+def trials_frame(connection: sqlite3.Connection) -> pandas.DataFrame:
+    """Read the trials; see ``Experiment.trials``."""
+    import pandas
+
+    rows = connection.execute(
+        "SELECT trials.number, trials.state, trials.attempt, trials.seed, trials.started, "
+        "trials.ended, attempts.reason, attempts.exit_code, attempts.signal, attempts.host, "
+        "attempts.pid, attempts.peak_memory, trials.result FROM trials LEFT JOIN attempts "
+        "ON attempts.trial = trials.number AND attempts.number = trials.attempt "
+        "ORDER BY trials.number"
+    ).fetchall()
+    params: dict[int, dict[str, Any]] = {}
+    for trial, name, text in connection.execute("SELECT trial, name, value FROM params"):
+        params.setdefault(trial, {})[f"params.{name}"] = decode(text)
+    records: list[dict[str, Any]] = []
+    for row in rows:
+        result = decode(row[-1]) if row[-1] else {}
+        records.append(
+            dict(zip(_TRIAL_COLUMNS, row, strict=False))
+            | params.get(row[0], {})
+            | {f"result.{name}": value for name, value in result.items()}
+        )
+    names = list(dict.fromkeys(name for each in records for name in each))
+    first = [*_TRIAL_COLUMNS]
+    first += sorted(name for name in names if name.startswith("params.") and name not in first)
+    rest = [name for name in names if name not in first]
+    return pandas.DataFrame(records, columns=[*first, *rest])
+
+
+def query_frame(connection: sqlite3.Connection, query: str, parameters: Any) -> pandas.DataFrame:
+    """Run a reading query; see ``Experiment.sql``."""
+    import pandas
+
+    connection.set_authorizer(
+        lambda action, *_: sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
+    )
+    try:
+        cursor = connection.execute(query, parameters)
+        rows = cursor.fetchall()
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", None) in (
+            sqlite3.SQLITE_AUTH,
+            sqlite3.SQLITE_READONLY,
+        ):
+            raise ExperimentReadOnly(
+                "sql() only reads: a SELECT on the experiment's tables. "
+                f"Refused ({error}): {query!r:.100}"
+            ) from None
+        raise WrongValue(f"The query failed: {error}. It was: {query!r:.200}") from None
+    except (sqlite3.ProgrammingError, sqlite3.Warning) as error:
+        raise WrongValue(f"The query failed: {error}. It was: {query!r:.200}") from None
+    finally:
+        connection.set_authorizer(None)
+    columns = [each[0] for each in cursor.description or ()]
+    return pandas.DataFrame(rows, columns=columns)

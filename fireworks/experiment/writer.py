@@ -1,0 +1,249 @@
+"""The buffered background writer: logging costs the caller microseconds, and loses nothing."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+from fireworks.errors import FireworksError, WrongType, WrongValue
+from fireworks.experiment.scalar import DeviceScalar, scalar
+from fireworks.record.owner import HEARTBEAT_SECONDS
+from fireworks.record.store import Store
+
+GATHER_SECONDS = 0.05  # what is logged is committed within twice this
+FULL_QUEUE = 16_384  # log() calls; then the caller commits them itself instead of queueing more
+_CALLS_PER_TRANSACTION = 2_048  # keeps each transaction short for the other processes
+_ROWS_PER_STATEMENT = 256
+
+_COLUMNS = 6
+_ONE = "(?,?,?,?,?,?)"
+_INSERT_ONE = f"INSERT OR REPLACE INTO metrics VALUES {_ONE}"
+# One statement of many rows: sqlite3 gives up the GIL once per statement, and the training loop
+# keeps it for milliseconds each time.
+_INSERT_MANY = f"INSERT OR REPLACE INTO metrics VALUES {','.join([_ONE] * _ROWS_PER_STATEMENT)}"
+_UPDATE_LATEST = (
+    "INSERT INTO latest VALUES (?,?,?) ON CONFLICT (series) DO UPDATE "
+    "SET step = excluded.step, value = excluded.value WHERE excluded.step >= latest.step"
+)
+
+Guard = Callable[[sqlite3.Connection], None]
+Entry = tuple[int, dict[str, Any], float]
+
+
+@final
+class MetricWriter:
+    """Queues what is logged and commits it in the background.
+
+    ``put`` is for any thread. The queue is bounded: when it is full, the caller commits it. A
+    batch that could not be committed stays in the queue, its error is raised by the next ``put``
+    or ``flush``, and it is tried again.
+
+    Args:
+        store: Where to commit.
+        trial: The trial whose metrics these are, -1 for none.
+        attempt: The attempt that writes them, 0 for none.
+        guard: Called at the beginning of each transaction; it raises to refuse it.
+        on_idle: Called by the background thread now and then (about every ten seconds).
+    """
+
+    def __init__(
+        self, store: Store, *, trial: int, attempt: int, guard: Guard, on_idle: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._trial = trial
+        self._attempt = attempt
+        self._guard = guard
+        self._on_idle = on_idle
+        self._queue: deque[Entry] = deque()
+        self._names: set[str] = set()  # names that passed the check
+        self._series: dict[str, int] = {}
+        self._error: BaseException | None = None  # of the last batch, to be raised by the next call
+        self._refusal: BaseException | None = None  # of the guard: no later batch can succeed
+        self._thread: threading.Thread | None = None
+        self._idle = True
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+
+    def put(self, step: int, values: dict[str, Any]) -> None:
+        """Queue the values of one ``log`` call; ``values`` belongs to the writer from now on.
+
+        Raises:
+            WrongType, WrongValue: A name or value that is no metric's; nothing was queued.
+            Exception: What kept an earlier batch from being committed.
+        """
+        if self._error is not None:
+            self._raise()
+        if not self._names.issuperset(values):
+            self._check_names(values)
+        for value in values.values():
+            if type(value) is not float:
+                for name, each in values.items():
+                    if type(each) is not float:
+                        values[name] = scalar(name, each)
+                break
+        self._queue.append((step, values, time.time()))
+        if self._idle:
+            self.start()
+            self._wake.set()
+        elif len(self._queue) >= FULL_QUEUE:
+            self.flush()
+
+    def put_many(self, entries: list[Entry]) -> None:
+        """Queue many calls at once, of checked values, and commit them."""
+        if self._error is not None:
+            self._raise()
+        for _, values, _ in entries:
+            self._check_names(values)
+        self._queue.extend(entries)
+        self.flush()
+
+    def flush(self) -> None:
+        """Commit all that was queued; on return it is in the database.
+
+        Raises:
+            Exception: What keeps it from being committed. It stays queued.
+        """
+        if self._refusal is not None:
+            self._raise()
+        with self._store.lock:  # one committer at a time: what is queued first is committed first
+            self._error = None
+            while self._queue:
+                self._commit_batch()
+
+    def start(self) -> None:
+        """Start the background thread, if it does not run yet."""
+        with self._store.lock:
+            if self._thread is None and not self._closed.is_set():
+                self._thread = threading.Thread(
+                    target=self._run, name="fireworks-experiment", daemon=True
+                )
+                self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and commit what is queued.
+
+        Raises:
+            Exception: What keeps the rest from being committed.
+        """
+        self._closed.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._refusal is None or self._queue:
+            self.flush()
+
+    def abandon(self) -> None:
+        """In a forked child: begin anew; what is queued belongs to the parent."""
+        self._queue.clear()
+        self._series.clear()
+        self._error = None
+        self._thread = None
+        self._idle = True
+        self._wake = threading.Event()
+        self._closed = threading.Event()
+
+    def _check_names(self, values: Mapping[str, Any]) -> None:
+        for name in values:
+            if not isinstance(name, str):
+                raise WrongType(
+                    f"A metric's name must be a string; got {type(name).__name__}: {name!r}."
+                )
+            if not name.strip() or "\0" in name:
+                raise WrongValue(f"A metric's name is empty or holds a NUL character: {name!r}.")
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise WrongValue(f"The metric's name {name!r} is not valid Unicode.") from None
+        self._names.update(values)
+
+    def _raise(self) -> None:
+        error = self._refusal or self._error
+        assert error is not None
+        self._error = self._refusal
+        raise error
+
+    def _commit_batch(self) -> None:
+        batch: list[Entry] = []
+        try:
+            for _ in range(min(len(self._queue), _CALLS_PER_TRANSACTION)):
+                batch.append(self._queue.popleft())
+            with self._store.transaction() as connection:
+                self._check_guard(connection)
+                self._insert(connection, batch)
+        except BaseException:
+            self._series.clear()  # ids that this transaction made are undone with it
+            self._queue.extendleft(reversed(batch))
+            raise
+
+    def _check_guard(self, connection: sqlite3.Connection) -> None:
+        try:
+            self._guard(connection)
+        except FireworksError as error:
+            self._error = self._refusal = error
+            raise
+
+    def _insert(self, connection: sqlite3.Connection, batch: list[Entry]) -> None:
+        series = self._series
+        (seq,) = connection.execute(
+            "SELECT CAST(value AS INTEGER) FROM metadata WHERE key = 'seq'"
+        ).fetchone()
+        attempt = self._attempt
+        latest: dict[int, tuple[int, float]] = {}
+        rows: list[Any] = []
+        for step, values, when in batch:
+            seq += 1
+            for name, value in values.items():
+                if type(value) is DeviceScalar:
+                    value = value.read()
+                if name not in series:
+                    series[name] = self._series_id(connection, name)
+                number = series[name]
+                rows += (number, step, seq, attempt, value, when)
+                if number not in latest or step >= latest[number][0]:
+                    latest[number] = (step, value)
+        width = _COLUMNS * _ROWS_PER_STATEMENT
+        whole = len(rows) - len(rows) % width
+        for i in range(0, whole, width):
+            connection.execute(_INSERT_MANY, rows[i : i + width])
+        connection.executemany(
+            _INSERT_ONE, [rows[i : i + _COLUMNS] for i in range(whole, len(rows), _COLUMNS)]
+        )
+        connection.executemany(
+            _UPDATE_LATEST, [(number, step, value) for number, (step, value) in latest.items()]
+        )
+        connection.execute("UPDATE metadata SET value = ? WHERE key = 'seq'", (str(seq),))
+
+    def _series_id(self, connection: sqlite3.Connection, name: str) -> int:
+        key = (self._trial, name)
+        connection.execute("INSERT OR IGNORE INTO series (trial, name) VALUES (?,?)", key)
+        row = connection.execute("SELECT id FROM series WHERE trial = ? AND name = ?", key)
+        return row.fetchone()[0]
+
+    def _run(self) -> None:
+        called = time.monotonic()
+        while not self._closed.is_set():
+            if self._queue and self._refusal is None:
+                self._closed.wait(GATHER_SECONDS)
+                self._commit_in_background()
+            else:
+                self._idle = True
+                # A caller may have appended before it could see that: look again.
+                if not self._queue or self._refusal is not None:
+                    self._wake.wait(HEARTBEAT_SECONDS)
+                self._wake.clear()
+                self._idle = False
+            if time.monotonic() - called >= HEARTBEAT_SECONDS:
+                called = time.monotonic()
+                self._on_idle()
+
+    def _commit_in_background(self) -> None:
+        try:
+            self.flush()
+        except BaseException as error:
+            self._error = error  # raised by the next call
+            self._closed.wait(GATHER_SECONDS)

@@ -1,0 +1,97 @@
+"""``experiment.json``: the small summary of a run by which it is listed without its database."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, final
+
+from fireworks.errors import DamagedFile
+from fireworks.record.atomic import replace_file
+from fireworks.record.layout import INDEX, experiment_folder, experiment_names
+from fireworks.record.owner import owner_lives
+
+FORMAT = "fireworks-experiment"
+VERSION = 1
+
+
+@final
+@dataclass
+class Index:
+    """What ``experiment.json`` holds.
+
+    Times are seconds since 1970. ``metrics`` are the last values of what the run itself logged,
+    None for NaN. ``objective`` is what a sweep seeks, as [name, "maximize" | "minimize"] pairs;
+    ``trials`` counts its trials by state and ``best`` is the best one: its number, parameters
+    and result.
+    """
+
+    name: str
+    number: int
+    id: str
+    status: str = "running"
+    description: str = ""
+    tags: list[str] = field(default_factory=list[str])
+    created: float = 0.0
+    ended: float | None = None
+    parameters: dict[str, Any] = field(default_factory=dict[str, Any])
+    metrics: dict[str, float | None] = field(default_factory=dict[str, float | None])
+    objective: list[list[str]] = field(default_factory=list[list[str]])
+    trials: dict[str, int] = field(default_factory=dict[str, int])
+    best: dict[str, Any] | None = None
+
+    def write(self, folder: Path) -> None:
+        """Replace ``experiment.json`` in ``folder``, atomically."""
+        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        replace_file(folder / INDEX, json.dumps(content, indent=1).encode() + b"\n")
+
+
+def read_index(path: str | os.PathLike[str]) -> Index:
+    """Read ``experiment.json`` of the run at ``path``.
+
+    ``status`` is "killed" for a run that is recorded as running and whose owner is gone.
+
+    Raises:
+        ExperimentNotFound: There is no experiment at ``path``.
+        DamagedFile: The file is damaged, missing, newer, or not an experiment's.
+    """
+    folder = experiment_folder(path)
+    file = folder / INDEX
+    try:
+        content = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise DamagedFile(f"{str(folder)!r} is incomplete: it has no {INDEX}.") from None
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(f"{str(file)!r} is damaged: {error}.") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DamagedFile(f"{str(file)!r} does not describe an experiment.")
+    if not isinstance(content.get("version"), int) or content["version"] > VERSION:
+        raise DamagedFile(
+            f"{str(file)!r} was written by a newer release of Fireworks (version "
+            f"{content.get('version')!r}; this one reads up to {VERSION}). "
+            "Upgrade: pip install --upgrade fireworks-ml"
+        )
+    try:
+        index = Index(**{each.name: content[each.name] for each in fields(Index)})
+    except KeyError as error:
+        raise DamagedFile(f"{str(file)!r} is damaged: it lacks {error}.") from None
+    if index.status == "running" and not owner_lives(folder):
+        index.status = "killed"
+    return index
+
+
+def read_indexes(root: str | os.PathLike[str]) -> Iterator[tuple[Path, Index | DamagedFile]]:
+    """Read the index of every experiment under ``root``, in the order of their names.
+
+    One that is damaged is given as the error that says so, and hides no other.
+    """
+    place = Path(os.path.abspath(root))
+    for name in experiment_names(place):
+        folder = place / name
+        try:
+            yield folder, read_index(folder)
+        except DamagedFile as error:
+            yield folder, error

@@ -1,0 +1,158 @@
+"""The tables of ``experiment.sqlite``, documented and versioned.
+
+Times are seconds since 1970 (UTC). A trial of -1 is "no trial": what the run itself logged.
+JSON columns hold JSON text; see json_values.py for NaN.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from fireworks.errors import DamagedFile
+
+APPLICATION_ID = 0x46495245  # "FIRE": says whose file it is, also to `file` and other tools
+VERSION = 1
+NO_TRIAL = -1
+
+_TABLES = """
+-- What is known of the run: name, status, times, tags, command, host, git, packages …
+CREATE TABLE metadata (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL                   -- JSON
+) WITHOUT ROWID;
+
+CREATE TABLE params (
+    trial INTEGER NOT NULL,               -- -1: parameters of the run itself
+    name  TEXT NOT NULL,
+    value TEXT NOT NULL,                  -- JSON
+    PRIMARY KEY (trial, name)
+) WITHOUT ROWID;
+
+-- A series is one metric of one trial; metrics refer to it by number, which keeps them small.
+CREATE TABLE series (
+    id    INTEGER PRIMARY KEY,
+    trial INTEGER NOT NULL,
+    name  TEXT NOT NULL,
+    UNIQUE (trial, name)
+);
+
+-- Clustered on (series, step): a curve is read in one sweep. A repeated step: the last write wins.
+CREATE TABLE metrics (
+    series  INTEGER NOT NULL,
+    step    INTEGER NOT NULL,
+    seq     INTEGER NOT NULL,             -- counts the log() calls of the whole run, in commit order
+    attempt INTEGER NOT NULL,             -- 0: no attempt
+    value   REAL,                         -- NULL is NaN
+    time    REAL NOT NULL,
+    PRIMARY KEY (series, step)
+) WITHOUT ROWID;
+
+-- The value at the highest step of each series, so that an overview scans no metrics.
+CREATE TABLE latest (
+    series INTEGER PRIMARY KEY,
+    step   INTEGER NOT NULL,
+    value  REAL
+);
+
+CREATE TABLE trials (
+    number  INTEGER PRIMARY KEY,
+    state   TEXT NOT NULL,                -- queued running completed pruned paused stopped failed
+    seed    INTEGER NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 0,   -- the current attempt; 0: none yet
+    result  TEXT,                         -- JSON: what training returned
+    created REAL NOT NULL,
+    started REAL,
+    ended   REAL
+);
+
+CREATE TABLE attempts (
+    trial       INTEGER NOT NULL,
+    number      INTEGER NOT NULL,         -- from 1
+    state       TEXT NOT NULL,
+    exit_code   INTEGER,
+    signal      INTEGER,
+    host        TEXT NOT NULL,
+    pid         INTEGER,
+    peak_memory INTEGER,                  -- bytes
+    reason      TEXT,
+    started     REAL NOT NULL,
+    ended       REAL,
+    PRIMARY KEY (trial, number)
+) WITHOUT ROWID;
+
+-- What a trial reported of itself while it ran; pruning decides by it.
+CREATE TABLE reports (
+    trial   INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    step    INTEGER NOT NULL,
+    value   REAL,                         -- NULL is NaN
+    time    REAL NOT NULL,
+    PRIMARY KEY (trial, attempt, step)
+) WITHOUT ROWID;
+
+CREATE TABLE events (
+    id      INTEGER PRIMARY KEY,
+    time    REAL NOT NULL,
+    kind    TEXT NOT NULL,
+    trial   INTEGER NOT NULL DEFAULT -1,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    data    TEXT                          -- JSON
+);
+
+CREATE TABLE artifacts (
+    path    TEXT PRIMARY KEY,             -- relative to the run's folder
+    trial   INTEGER NOT NULL DEFAULT -1,
+    attempt INTEGER NOT NULL DEFAULT 0,
+    size    INTEGER NOT NULL,             -- bytes
+    sha256  TEXT NOT NULL,
+    time    REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE figures (
+    name TEXT PRIMARY KEY,
+    spec TEXT NOT NULL,                   -- JSON
+    time REAL NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE notes (
+    id   INTEGER PRIMARY KEY,
+    time REAL NOT NULL,
+    text TEXT NOT NULL
+);
+
+-- What a person asks: SELECT step, value FROM metric WHERE trial = 3 AND name = 'valid/accuracy'.
+CREATE VIEW metric AS
+    SELECT series.trial, series.name, metrics.step, metrics.value, metrics.time
+    FROM metrics JOIN series ON series.id = metrics.series;
+"""
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Create all tables in an empty database, in one transaction."""
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID}; "
+        f"PRAGMA user_version = {VERSION}; COMMIT;"
+    )
+
+
+def check(connection: sqlite3.Connection, path: object) -> None:
+    """Check that a database is an experiment's, of a version that this release reads.
+
+    Raises:
+        DamagedFile: It is not an experiment's, or a newer release wrote it.
+        sqlite3.DatabaseError: It is not a database at all, or damaged.
+    """
+    (owner,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if owner != APPLICATION_ID:
+        raise DamagedFile(
+            f"{str(path)!r} is a database, but not that of an experiment "
+            f"(application_id {owner}, expected {APPLICATION_ID})."
+        )
+    if version > VERSION:
+        raise DamagedFile(
+            f"{str(path)!r} was written by a newer release of Fireworks (schema {version}; this "
+            f"one reads up to {VERSION}). Upgrade: pip install --upgrade fireworks-ml"
+        )
+    if version < VERSION:
+        raise DamagedFile(f"{str(path)!r} has no known schema version (it says {version}).")

@@ -1,0 +1,188 @@
+"""Connections to ``experiment.sqlite``: one that writes, and ones that read and leave no trace."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import final
+from urllib.parse import quote
+
+from fireworks.errors import DamagedFile, ExperimentInUse, ExperimentNotFound, ExperimentReadOnly
+from fireworks.record import schema
+
+BUSY_SECONDS = 60.0  # a transaction lasts milliseconds: only a stopped process holds on for longer
+
+
+def create_database(path: Path) -> None:
+    """Create an empty ``experiment.sqlite`` at ``path``."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        schema.create(connection)
+    finally:
+        connection.close()
+
+
+@final
+class Store:
+    """The connection through which one process writes to an experiment.
+
+    It may be used from any thread: a transaction holds ``lock`` from its beginning to its commit.
+
+    Args:
+        path: The database file, which must exist.
+        durable: Whether a commit also survives a power loss (``synchronous = FULL``). Without it,
+            a commit survives the death of the process at any moment, but a power loss may take
+            the last commits with it; the database stays sound in both cases.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = False) -> None:
+        self.path = path
+        self.lock = threading.RLock()
+        self._durable = durable
+        self._connection: sqlite3.Connection | None = None
+        with self.lock, explained(path):
+            self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self.path.is_file():
+            raise ExperimentNotFound(f"The database {str(self.path)!r} is gone.")
+        connection = sqlite3.connect(
+            _uri(self.path, "mode=rw"),
+            uri=True,
+            isolation_level=None,  # transactions are begun and ended here, by hand
+            timeout=BUSY_SECONDS,
+            check_same_thread=False,
+        )
+        try:
+            schema.check(connection, self.path)
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
+            connection.execute("PRAGMA trusted_schema = OFF")
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        return connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run one transaction: committed at the end of the block, undone by an exception.
+
+        It begins as a writer (``BEGIN IMMEDIATE``): a transaction that reads first and writes
+        later fails at once where another process wrote in between, whatever the timeout.
+
+        Raises:
+            ExperimentInUse: Another process has kept the database locked for a minute.
+            ExperimentReadOnly: The database cannot be written to.
+            DamagedFile: The database is damaged.
+        """
+        with self.lock, explained(self.path):
+            connection = self._connection or self._connect()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """Close the connection; a later transaction would open it again."""
+        with self.lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def abandon(self) -> None:
+        """In a forked child: leave the parent's connection alone, without closing it.
+
+        SQLite forbids to use a connection across a fork, closing included. The lock is made anew
+        because another thread of the parent may have held it at the fork.
+        """
+        _abandoned.append(self._connection)
+        self._connection = None
+        self.lock = threading.RLock()
+
+
+_abandoned: list[sqlite3.Connection | None] = []
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open an experiment's database for reading, for a short while, leaving no trace of it.
+
+    Reads also while other processes write. SQLite's own read-only mode would leave ``-wal`` and
+    ``-shm`` files beside a database that nobody has open, and cannot open it in a folder that is
+    not writable; such a database is opened as immutable instead.
+
+    Raises:
+        ExperimentNotFound: There is no such file.
+        DamagedFile: It is damaged, newer, or not an experiment's.
+    """
+    if not path.is_file():
+        raise ExperimentNotFound(f"There is no database {str(path)!r}: the folder is incomplete.")
+    with _readable(path) as (place, options), explained(path):
+        connection = sqlite3.connect(
+            _uri(place, options), uri=True, isolation_level=None, timeout=BUSY_SECONDS
+        )
+        try:
+            schema.check(connection, path)
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("BEGIN")  # one state of the database for all that is read
+            yield connection
+        finally:
+            connection.close()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[tuple[Path, str]]:
+    """Where to read a database from, and with which options, so that nothing is left there."""
+    log, shared = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
+    rows_in_log = log.exists() and log.stat().st_size > 0
+    if log.exists() and os.access(shared, os.W_OK):
+        yield path, "mode=ro"  # somebody has it open, or was killed: both files are there already
+    elif not rows_in_log:
+        yield path, "mode=ro&immutable=1"
+    else:
+        # Copied without its shared memory, or on a read-only file system: SQLite would have to
+        # create or write that file to make sense of the log.
+        with tempfile.TemporaryDirectory() as folder:
+            for each in (path, log):
+                shutil.copyfile(each, Path(folder) / each.name)
+            yield Path(folder) / path.name, "mode=rw"
+
+
+def _uri(path: Path, options: str) -> str:
+    return f"file:{quote(str(path))}?{options}"
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors about the file itself into ours, which say what to do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise ExperimentInUse(
+                f"{str(path)!r} has been locked by another process for {BUSY_SECONDS:.0f} s. "
+                "Look for a stopped process, or a tool, that holds a transaction open."
+            ) from error
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise DamagedFile(
+                f"{str(path)!r} is damaged or not a database: {error}. "
+                "What can be saved: sqlite3 experiment.sqlite .recover"
+            ) from error
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            raise ExperimentReadOnly(
+                f"{str(path)!r} cannot be written to: {error}. Check the folder's permissions."
+            ) from error
+        raise
