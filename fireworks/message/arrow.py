@@ -1,0 +1,298 @@
+"""Columns as Arrow arrays and back, exactly.
+
+Arrow's own types say enough of most columns: strings, numbers, datetimes with a zone, categories
+(dictionaries), ragged columns (large lists) and tensors of several dimensions (nested fixed-size
+lists). What they cannot say is carried by an extension type, `ColumnType`, over plain storage:
+tensors of one dimension (which would come back as vectors), bfloat16, complex numbers, shapes
+without elements, nullable numbers without a missing value, and objects. A reader that does not know
+the extension reads the storage.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from fireworks.errors import WrongType
+from fireworks.message.cells import cells_from_arrow, cells_to_arrow
+from fireworks.message.column import Column
+from fireworks.message.kinds.extension import ExtensionColumn
+from fireworks.message.kinds.number import NumberColumn
+from fireworks.message.kinds.object import ObjectColumn, object_array
+from fireworks.message.kinds.ragged import RaggedColumn
+from fireworks.message.kinds.string import StringColumn
+from fireworks.message.kinds.tensor import TensorColumn
+
+Spec = dict[str, Any]
+
+# numpy views of the dtypes that Arrow and numpy know as torch does.
+_STANDARD = {
+    torch.bool: np.dtype(bool),
+    torch.uint8: np.dtype(np.uint8),
+    torch.uint16: np.dtype(np.uint16),
+    torch.uint32: np.dtype(np.uint32),
+    torch.uint64: np.dtype(np.uint64),
+    torch.int8: np.dtype(np.int8),
+    torch.int16: np.dtype(np.int16),
+    torch.int32: np.dtype(np.int32),
+    torch.int64: np.dtype(np.int64),
+    torch.float16: np.dtype(np.float16),
+    torch.float32: np.dtype(np.float32),
+    torch.float64: np.dtype(np.float64),
+}
+_CARRIERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_COMPLEX = {
+    torch.complex32: torch.float16,
+    torch.complex64: torch.float32,
+    torch.complex128: torch.float64,
+}
+
+
+class ColumnType(pa.ExtensionType):
+    """The Arrow extension type ``fireworks.column``: storage, and a JSON of what it stands for."""
+
+    def __init__(self, storage: pa.DataType, spec: Spec) -> None:
+        self.spec = spec
+        super().__init__(storage, "fireworks.column")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return json.dumps(self.spec, sort_keys=True).encode()
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> ColumnType:
+        return cls(storage_type, json.loads(serialized))
+
+
+pa.register_extension_type(ColumnType(pa.null(), {}))
+
+
+def column_to_arrow(column: Column, name: str) -> pa.Array:
+    """An Arrow array that holds everything of a column; shares memory where it can.
+
+    Raises:
+        WrongType: It holds Python objects that no open format can hold; the first is named.
+    """
+    if isinstance(column, TensorColumn):
+        return _tensor_to_arrow(column.array)
+    if isinstance(column, NumberColumn):
+        return _numbers_to_arrow(column.array, name)
+    if isinstance(column, StringColumn | RaggedColumn):
+        return column.array
+    if isinstance(column, ExtensionColumn):
+        return _extension_to_arrow(column.array, name)
+    storage, spec = cells_to_arrow(column.array, name)
+    return _extended(storage, {"kind": "object", **spec})
+
+
+def column_from_arrow(array: pa.Array | pa.ChunkedArray) -> Column:
+    """The column of an Arrow array, ours or any other; shares memory where it can."""
+    if isinstance(array, pa.ChunkedArray):
+        array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
+        if isinstance(array, pa.ChunkedArray):  # an extension type with no chunks
+            array = pa.concat_arrays(array.chunks) if array.num_chunks else array.type
+    kind = array.type
+    if isinstance(kind, ColumnType):
+        return _from_extension(array.storage, kind.spec)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_string_view(kind):
+        return StringColumn(array.cast(pa.large_string()))
+    if pa.types.is_fixed_size_list(kind) and _leaf(kind) is not None and not _has_nulls(array):
+        return _tensor_from_lists(array)
+    if pa.types.is_primitive(kind) or pa.types.is_boolean(kind):
+        return _primitive_from_arrow(array)
+    if _is_list(kind) and _is_numeric(kind.value_type) and not _has_nulls(array):
+        offsets = array.offsets.to_numpy().astype(np.int64, copy=False)
+        return RaggedColumn(_to_numpy(array.values), offsets)
+    if _is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_struct(kind):
+        return ObjectColumn(object_array(array.to_pylist()))
+    if pa.types.is_null(kind):
+        return ObjectColumn(np.full(len(array), None, object))
+    return _pandas_from_arrow(array)
+
+
+def _extended(storage: pa.Array, spec: Spec) -> pa.ExtensionArray:
+    return pa.ExtensionArray.from_storage(ColumnType(storage.type, spec), storage)
+
+
+# Tensors
+
+
+def _tensor_to_arrow(tensor: torch.Tensor) -> pa.Array:
+    if tensor.layout != torch.strided or tensor.is_quantized:
+        raise WrongType(f"a tensor of layout {tensor.layout} cannot be stored; use .to_dense()")
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    shape = list(tensor.shape[1:])
+    spec: Spec = {
+        "kind": "tensor",
+        "dtype": str(tensor.dtype).removeprefix("torch."),
+        "shape": shape,
+    }
+    if 0 in shape:
+        return _extended(pa.nulls(len(tensor)), spec)
+    standard = tensor.dtype in _STANDARD
+    if tensor.dtype in _COMPLEX:
+        tensor = torch.view_as_real(tensor)
+    elif not standard:
+        tensor = tensor.view(_CARRIERS[tensor.element_size()])
+    array = pa.array(tensor.reshape(-1).numpy(), from_pandas=False)
+    for size in reversed(tensor.shape[1:]):
+        array = pa.FixedSizeListArray.from_arrays(array, size)
+    return array if standard and shape else _extended(array, spec)
+
+
+def _tensor_from_lists(array: pa.Array) -> TensorColumn:
+    shape: list[int] = []
+    length = len(array)
+    while pa.types.is_fixed_size_list(array.type):
+        shape.append(array.type.list_size)
+        array = array.flatten()
+    values = _writable(array)
+    return TensorColumn(torch.from_numpy(values).reshape(length, *shape))
+
+
+def _from_extension(storage: pa.Array, spec: Spec) -> Column:
+    kind = spec["kind"]
+    if kind == "tensor":
+        dtype = getattr(torch, spec["dtype"])
+        shape = (len(storage), *spec["shape"])
+        if 0 in spec["shape"]:
+            return TensorColumn(torch.empty(shape, dtype=dtype))
+        while pa.types.is_fixed_size_list(storage.type):
+            storage = storage.flatten()
+        tensor = torch.from_numpy(_writable(storage))
+        if dtype in _COMPLEX:
+            return TensorColumn(torch.view_as_complex(tensor.reshape(*shape, 2)))
+        return TensorColumn(tensor.view(dtype).reshape(shape))
+    if kind == "number":
+        dtype = np.dtype(spec["dtype"])
+        if dtype.kind == "c":
+            return NumberColumn(_to_numpy(storage.flatten()).view(dtype))
+        return NumberColumn(_to_numpy(storage).view(dtype))
+    if kind == "extension":
+        import pandas as pd
+
+        return ExtensionColumn(pd.array(storage.to_pandas(), dtype=spec["dtype"]))
+    return ObjectColumn(cells_from_arrow(storage, spec))
+
+
+# Numbers and datetimes
+
+
+def _numbers_to_arrow(array: np.ndarray[Any, Any], name: str) -> pa.Array:
+    dtype = array.dtype
+    if not dtype.isnative:
+        array = array.astype(dtype.newbyteorder("="))
+    if dtype.kind == "c" and dtype.itemsize <= 16:
+        parts = np.ascontiguousarray(array).view(f"f{dtype.itemsize // 2}")
+        return _extended(
+            pa.FixedSizeListArray.from_arrays(pa.array(parts), 2),
+            {"kind": "number", "dtype": array.dtype.str},
+        )
+    if dtype.kind in "mM" and np.datetime_data(dtype) not in [
+        (unit, 1) for unit in ("s", "ms", "us", "ns")
+    ]:
+        return _extended(
+            pa.array(np.ascontiguousarray(array).view(np.int64)),
+            {"kind": "number", "dtype": dtype.str},
+        )
+    try:
+        return pa.array(array, from_pandas=False)
+    except pa.ArrowNotImplementedError as error:
+        raise WrongType(
+            f"Column {name!r} of dtype {dtype} cannot be stored in Arrow; convert it first."
+        ) from error
+
+
+def _primitive_from_arrow(array: pa.Array) -> Column:
+    kind = array.type
+    if (pa.types.is_timestamp(kind) and kind.tz is None) or pa.types.is_duration(kind):
+        return NumberColumn(_to_numpy(array))
+    if _is_numeric(kind) and (array.null_count == 0 or pa.types.is_floating(kind)):
+        return NumberColumn(_to_numpy(array))
+    return _pandas_from_arrow(array)
+
+
+def _pandas_from_arrow(array: pa.Array) -> Column:
+    """Datetimes with zones, categories, integers with missing values, dates, decimals, …"""
+    import pandas as pd
+
+    kind = array.type
+    if _is_numeric(kind):
+        if pa.types.is_boolean(kind):
+            dtype: Any = pd.BooleanDtype()
+        else:
+            dtype = pd.api.types.pandas_dtype(str(kind).replace("i", "I", 1).replace("uI", "UI"))
+        return ExtensionColumn(dtype.__from_arrow__(array))
+    if pa.types.is_timestamp(kind) or pa.types.is_dictionary(kind):
+        return ExtensionColumn(array.to_pandas().array)
+    try:
+        return ExtensionColumn(kind.to_pandas_dtype().__from_arrow__(array))
+    except (NotImplementedError, AttributeError, TypeError):
+        return ExtensionColumn(pd.arrays.ArrowExtensionArray(array))
+
+
+def _extension_to_arrow(array: Any, name: str) -> pa.Array:
+    import pandas as pd
+
+    dtype = array.dtype
+    try:
+        arrow = pa.array(array, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise WrongType(
+            f"Column {name!r} of dtype {dtype} cannot be stored in Arrow; convert it first."
+        ) from error
+    if isinstance(arrow, pa.ChunkedArray):
+        arrow = arrow.combine_chunks()
+    back = column_from_arrow(arrow)
+    if isinstance(back, ExtensionColumn) and back.array.dtype == dtype:
+        return arrow
+    if isinstance(dtype, pd.CategoricalDtype):
+        return arrow
+    return _extended(arrow, {"kind": "extension", "dtype": str(dtype)})
+
+
+# Memory
+
+
+def _to_numpy(array: pa.Array) -> np.ndarray[Any, Any]:
+    return array.to_numpy(zero_copy_only=False)
+
+
+def _writable(array: pa.Array) -> np.ndarray[Any, Any]:
+    """The values in memory that a tensor may own."""
+    values = _to_numpy(array)
+    return values if values.flags.writeable else values.copy()
+
+
+def _leaf(kind: pa.DataType) -> pa.DataType | None:
+    while pa.types.is_fixed_size_list(kind):
+        kind = kind.value_type
+    return kind if _is_numeric(kind) else None
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind)
+
+
+def _is_string_view(kind: pa.DataType) -> bool:
+    return str(kind) == "string_view"
+
+
+def _has_nulls(array: pa.Array) -> bool:
+    while True:
+        if array.null_count:
+            return True
+        kind = array.type
+        if pa.types.is_fixed_size_list(kind):
+            array = array.flatten()
+        elif _is_list(kind):
+            array = array.values
+        else:
+            return False

@@ -1,0 +1,107 @@
+"""Messages in files: Arrow IPC of our own version, Parquet and CSV; written atomically."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from fireworks.errors import DamagedFile
+from fireworks.message.arrow import column_from_arrow, column_to_arrow
+from fireworks.message.column import Column
+
+VERSION = 1
+_VERSION_KEY = b"fireworks.version"
+
+
+def table_from_columns(columns: Mapping[str, Column]) -> pa.Table:
+    """A pyarrow Table of columns, sharing memory where it can."""
+    arrays = [column_to_arrow(column, name) for name, column in columns.items()]
+    return pa.Table.from_arrays(arrays, names=list(columns))
+
+
+def columns_from_table(table: pa.Table) -> dict[str, Column]:
+    """The columns of a pyarrow Table."""
+    return {
+        str(name): column_from_arrow(column)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    }
+
+
+@contextlib.contextmanager
+def written_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside ``path`` that takes its place when the block ends well."""
+    target = Path(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        os.fchmod(handle, 0o666 & ~_umask())
+        yield Path(temporary)
+        os.fsync(handle)
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    # There is no way to read the umask but to set it; /proc has it without the race.
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o022
+
+
+def save(columns: Mapping[str, Column], path: str | os.PathLike[str]) -> None:
+    """Write an Arrow IPC file."""
+    table = table_from_columns(columns)
+    schema = table.schema.with_metadata({_VERSION_KEY: str(VERSION).encode()})
+    with written_atomically(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
+        with pa.ipc.new_file(sink, schema) as writer:
+            writer.write_table(table.replace_schema_metadata(schema.metadata))
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Column]:
+    """Read an Arrow IPC file written by `save`.
+
+    Raises:
+        DamagedFile: The file is truncated, of a newer version, or no Message.
+        FileNotFoundError: There is no such file.
+    """
+    content = np.fromfile(path, np.uint8)
+
+    def read() -> pa.Table:
+        with pa.ipc.open_file(pa.py_buffer(content)) as reader:
+            metadata = reader.schema.metadata or {}
+            _check_version(metadata.get(_VERSION_KEY), path)
+            return reader.read_all()
+
+    return columns_from_table(_reading(path, read))
+
+
+def _check_version(version: bytes | None, path: object) -> None:
+    if version is not None and int(version) > VERSION:
+        raise DamagedFile(
+            f"{path} was written by a newer version of Fireworks (format {int(version)}; this one "
+            f"reads up to {VERSION}). Upgrade: pip install -U fireworks-ml"
+        )
+
+
+def _reading(path: object, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        if isinstance(error, DamagedFile | FileNotFoundError):
+            raise
+        raise DamagedFile(
+            f"{path} is not a complete Message file: {str(error).splitlines()[0]}. It may be "
+            f"truncated, or of another format."
+        ) from error

@@ -1,0 +1,111 @@
+"""String columns: an Arrow array of values, and where they repeat or are selected, codes into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from fireworks.errors import WrongType
+from fireworks.message.column import Column, Field
+from fireworks.message.rows import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Codes = np.ndarray[Any, np.dtype[np.signedinteger[Any]]]
+
+
+class StringColumn(Column):
+    """Strings and None.
+
+    Row ``i`` is ``values[codes[i]]``, or ``values[i]`` where there are no codes. Arrow arrays never
+    change, so a selection of rows shares the values and selects codes: a dictionary-coded column
+    and rows taken from a plain one are the same thing. The codes are resolved when the strings are
+    first read, and then forgotten, unless the values are a small dictionary.
+    """
+
+    __slots__ = ("_codes", "_decoded", "_values")
+
+    def __init__(self, values: pa.LargeStringArray, codes: Codes | None = None) -> None:
+        self._values = values
+        self._codes = codes
+        self._decoded: pa.LargeStringArray | None = None
+
+    def __len__(self) -> int:
+        return len(self._values) if self._codes is None else self._codes.shape[0]
+
+    @property
+    def field(self) -> Field:
+        return Field("string", "str")
+
+    @property
+    def nbytes(self) -> int:
+        return self.array.nbytes
+
+    @property
+    def array(self) -> pa.LargeStringArray:
+        """The strings as one Arrow array."""
+        if self._codes is None:
+            return self._values
+        if self._decoded is None:
+            self._decoded = self._values.take(pa.array(self._codes))
+        return self._decoded
+
+    def present(self, name: str) -> pd.Series[Any]:
+        import pandas as pd
+
+        dtype = pd.StringDtype("pyarrow", na_value=np.nan)
+        return pd.Series(pd.arrays.ArrowStringArray(self.array, dtype=dtype), name=name, copy=False)
+
+    def take(self, rows: Rows) -> StringColumn:
+        codes = self._codes
+        return StringColumn(self._values, rows.numpy if codes is None else codes.take(rows.numpy))
+
+    def slice(self, rows: slice) -> StringColumn:
+        if self._codes is not None:
+            return StringColumn(self._values, self._codes[rows])
+        start, stop, step = rows.indices(len(self._values))
+        if step == 1:
+            return StringColumn(self._values.slice(start, max(0, stop - start)))
+        return StringColumn(self._values, np.arange(start, stop, step))
+
+    def concat(self, others: Sequence[Column]) -> StringColumn:
+        columns = [self, *(each for each in others if isinstance(each, StringColumn))]
+        if self._codes is not None and all(
+            each._values is self._values and each._codes is not None for each in columns
+        ):
+            return StringColumn(self._values, np.concatenate([each._codes for each in columns]))
+        return StringColumn(pa.concat_arrays([each.array for each in columns]))
+
+    def equals(self, other: Column, rtol: float, atol: float) -> bool:
+        assert isinstance(other, StringColumn)
+        if self._codes is not None and self._values is other._values and other._codes is not None:
+            return bool(np.array_equal(self._codes, other._codes))
+        return self.array.equals(other.array)
+
+    def tensor(self) -> torch.Tensor:
+        shown = self.array[0].as_py()
+        raise WrongType(f"strings cannot be in a tensor (row 0 is {shown!r:.60})")
+
+    def copy(self) -> StringColumn:
+        return StringColumn(self.array)  # Arrow arrays are immutable
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A selection of few rows must not carry all values along.
+        return StringColumn, (pa.concat_arrays([self.array]),)
+
+
+def encode(strings: pa.LargeStringArray) -> StringColumn:
+    """Store strings that were built for us as dictionary codes where they repeat."""
+    length = len(strings)
+    sample = strings.slice(0, 1000)
+    if length >= 16 and pc.count_distinct(sample, mode="all").as_py() <= len(sample) // 2:
+        coded = strings.dictionary_encode(null_encoding="encode")
+        if len(coded.dictionary) <= length // 2:
+            return StringColumn(coded.dictionary, coded.indices.to_numpy())
+    return StringColumn(strings)

@@ -1,0 +1,144 @@
+"""Tensor columns: any dtype, device and trailing shape; gradients pass through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from fireworks.errors import WrongType
+from fireworks.message.column import Column, Field
+from fireworks.message.rows import Rows
+
+# Dtypes for which torch lacks index_select on the CPU are moved as integers of the same width.
+_CARRIERS = {
+    torch.uint16: torch.int16,
+    torch.uint32: torch.int32,
+    torch.uint64: torch.int64,
+}
+
+
+class TensorColumn(Column):
+    """A tensor whose first dimension is the rows."""
+
+    __slots__ = ("_tensor",)
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self._tensor = tensor
+
+    def __len__(self) -> int:
+        return self._tensor.shape[0]
+
+    @property
+    def field(self) -> Field:
+        tensor = self._tensor
+        return Field("tensor", str(tensor.dtype), tuple(tensor.shape[1:]), str(tensor.device))
+
+    @property
+    def nbytes(self) -> int:
+        return self._tensor.numel() * self._tensor.element_size()
+
+    @property
+    def array(self) -> torch.Tensor:
+        return self._tensor
+
+    def present(self, name: str) -> torch.Tensor:
+        return self._tensor
+
+    def take(self, rows: Rows) -> TensorColumn:
+        tensor = self._tensor
+        index = rows.tensor if tensor.is_cpu else rows.tensor.to(tensor.device)
+        try:
+            return TensorColumn(tensor.index_select(0, index))
+        except (NotImplementedError, RuntimeError):
+            return TensorColumn(_take_any_dtype(tensor, index))
+
+    def slice(self, rows: slice) -> TensorColumn:
+        return TensorColumn(self._tensor[rows])
+
+    def put(self, rows: Rows, values: Column) -> TensorColumn:
+        new = values.array
+        old = self._tensor
+        assert isinstance(new, torch.Tensor)
+        if new.device != old.device:
+            raise WrongType(
+                f"values on device {new.device} cannot go into a column on {old.device}; "
+                f"move one of them with .to(device)"
+            )
+        if new.shape[1:] != old.shape[1:]:
+            raise WrongType(
+                f"rows of shape {tuple(new.shape[1:])} do not fit a column whose rows have shape "
+                f"{tuple(old.shape[1:])}"
+            )
+        if not torch.can_cast(new.dtype, old.dtype) or (
+            old.dtype == torch.bool and new.dtype != torch.bool
+        ):
+            raise WrongType(
+                f"values of dtype {new.dtype} do not fit a column of dtype {old.dtype}; "
+                f"convert them first"
+            )
+        last = last_of_each(rows.numpy)
+        if last is not None:
+            rows, new = Rows(rows.numpy[last]), new[torch.from_numpy(last).to(new.device)]
+        index = rows.tensor.to(old.device)
+        carrier = _CARRIERS.get(old.dtype)
+        if carrier is not None:
+            changed = old.clone()
+            changed.view(carrier)[index] = new.to(old.dtype).view(carrier)
+            return TensorColumn(changed)
+        changed = old.clone()
+        changed[index] = new.to(old.dtype)
+        return TensorColumn(changed)
+
+    def concat(self, others: Sequence[Column]) -> TensorColumn:
+        tensors = [self._tensor, *(each.array for each in others)]
+        first = tensors[0]
+        for tensor in tensors:
+            if tensor.shape[1:] != first.shape[1:]:
+                raise WrongType(
+                    f"rows of shape {tuple(first.shape[1:])} and of shape "
+                    f"{tuple(tensor.shape[1:])} cannot be in one tensor"
+                )
+            if tensor.device != first.device:
+                raise WrongType(
+                    f"tensors on {first.device} and on {tensor.device} cannot be in one tensor; "
+                    f"move one of them with .to(device)"
+                )
+        return TensorColumn(torch.cat(tensors))
+
+    def equals(self, other: Column, rtol: float, atol: float) -> bool:
+        a, b = self._tensor.detach(), other.array.detach()
+        if a.shape != b.shape or a.dtype != b.dtype:
+            return False
+        if a.device != b.device:
+            b = b.to(a.device)
+        if a.dtype in _CARRIERS:
+            a, b = a.view(_CARRIERS[a.dtype]), b.view(_CARRIERS[b.dtype])
+        if not (a.is_floating_point() or a.is_complex()):
+            return torch.equal(a, b)
+        if rtol or atol:
+            return torch.allclose(a, b, rtol, atol, equal_nan=True)
+        return bool(((a == b) | ((a != a) & (b != b))).all())
+
+    def tensor(self) -> torch.Tensor:
+        return self._tensor
+
+    def copy(self) -> TensorColumn:
+        return TensorColumn(self._tensor.clone())
+
+
+def _take_any_dtype(tensor: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Gather rows of a dtype that `index_select` does not know (small floats, unsigned)."""
+    width = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    carrier = width[tensor.element_size()]
+    return tensor.view(carrier).index_select(0, index).view(tensor.dtype)
+
+
+def last_of_each(rows: np.ndarray) -> np.ndarray | None:
+    """Where each row number occurs last, or None where none occurs twice."""
+    if len(rows) < 2:
+        return None
+    backwards = rows[::-1]
+    unique, first = np.unique(backwards, return_index=True)
+    return None if len(unique) == len(rows) else len(rows) - 1 - first

@@ -1,0 +1,532 @@
+"""The Message: a table whose columns are tensors or vectors of one length."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+import torch
+
+from fireworks.errors import ColumnNotFound, DuplicateColumn, WrongLength, WrongType, suggest
+from fireworks.message import construction, files
+from fireworks.message.column import Column, Field
+from fireworks.message.combination import concat_columns, merge_columns
+from fireworks.message.conversion import column_from
+from fireworks.message.display import as_html, as_text
+from fireworks.message.kinds.tensor import TensorColumn
+from fireworks.message.rows import Rows, resolve
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+
+class Message:
+    """A dict of columns that share one length: a DataFrame and a tensor batch at once.
+
+    A column is a tensor, whose first dimension is the rows, or a vector, which is presented as a
+    pandas Series. Only a torch tensor becomes a tensor column; lists and arrays become vectors.
+
+        m = Message({"x": torch.randn(4, 3), "label": [0, 1, 1, 0], "name": ["a", "b", "c", "d"]})
+        m["x"], m["name"], m[1:3], m[[2, 0]], m[m["label"] == 1], m[["x", "label"]]
+
+    Memory: construction shares the tensors and arrays that it is given, slices share the memory of
+    the Message that they are taken from, and other selections copy. Assigning to columns or rows of
+    a Message never changes another Message: the changed column is a new one. Only writing into a
+    tensor itself (``m["x"][0] = 1``) is seen by all that share it.
+
+    Args:
+        data: A mapping of names to columns, a Message, a DataFrame, a pyarrow Table, a TensorDict,
+            a numpy structured array, a list of records (mappings), or anything with
+            ``__arrow_c_stream__``. Scalars are repeated over the rows.
+        vectors: With it, ``data`` are the tensors, and these the vectors, for example a DataFrame.
+
+    Raises:
+        WrongLength: Columns of different lengths.
+        WrongType: Something that cannot be a column.
+        DuplicateColumn: A name that occurs twice.
+    """
+
+    __slots__ = ("__weakref__", "_columns", "_length")
+    __hash__ = None  # type: ignore[assignment]
+
+    _columns: dict[str, Column]
+    _length: int
+
+    def __init__(self, data: Any = None, vectors: Any = None) -> None:
+        columns = construction.columns_from(data)
+        if vectors is not None:
+            columns = merge_columns([columns, construction.columns_from(vectors)])
+        self._columns = columns
+        self._length = construction.shared_length(columns)
+
+    # What it holds
+
+    def __len__(self) -> int:
+        return self._length
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the columns."""
+        return list(self._columns)
+
+    @property
+    def schema(self) -> dict[str, Field]:
+        """Kind, dtype, shape of one row and device of each column."""
+        return {name: column.field for name, column in self._columns.items()}
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the values of the rows take."""
+        return sum(column.nbytes for column in self._columns.values())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many rows and columns there are."""
+        return self._length, len(self._columns)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def keys(self) -> KeysView[str]:
+        """The names of the columns."""
+        return self._columns.keys()
+
+    def values(self) -> ValuesView[Any]:
+        """The tensors and Series."""
+        return ValuesView(self)  # type: ignore[arg-type]
+
+    def items(self) -> ItemsView[str, Any]:
+        """Pairs of a name and its tensor or Series."""
+        return ItemsView(self)  # type: ignore[arg-type]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The tensor or Series of a column, or a default where there is no such column."""
+        return self[name] if name in self._columns else default
+
+    def array(self, name: str) -> Any:
+        """The stored array of a column, without building a Series.
+
+        Returns:
+            The tensor, a read-only numpy array (numbers, datetimes, objects), an Arrow array
+            (strings, ragged columns) or a pandas array.
+
+        Raises:
+            ColumnNotFound: There is no such column.
+        """
+        return self._column(name).array
+
+    # Rows and columns
+
+    @overload
+    def __getitem__(self, key: str) -> Any: ...
+    @overload
+    def __getitem__(self, key: Any) -> Message: ...
+    def __getitem__(self, key: Any) -> Any:
+        if type(key) is str:
+            return self._column(key).present(key)
+        if type(key) is slice:
+            return self._slice(key)
+        if construction.names_columns(key):
+            return self._select(key)
+        return self._gather(self._columns, resolve(key, self._length))
+
+    def take(self, rows: Any, columns: str | Iterable[str] | None = None) -> Message:
+        """The given rows, in that order, of some or all columns, as a Message of its own.
+
+        Args:
+            rows: Row numbers, from 0 or, if negative, from the end; or a mask.
+            columns: Which columns; all by default.
+
+        Raises:
+            RowOutOfRange: A row that is not there.
+            ColumnNotFound: A column that is not there.
+        """
+        chosen = self._columns if columns is None else self._named(columns)
+        return self._gather(chosen, resolve(rows, self._length))
+
+    def _gather(self, columns: dict[str, Column], rows: Rows) -> Message:
+        return _message(
+            {name: column.take(rows) for name, column in columns.items()},
+            len(rows) if columns else 0,
+        )
+
+    def _slice(self, rows: slice) -> Message:
+        start, stop, step = rows.indices(self._length)
+        if step < 0:  # torch has no views that run backwards
+            return self._gather(self._columns, Rows(np.arange(start, stop, step)))
+        span = slice(start, max(start, stop), step)
+        return _message(
+            {name: column.slice(span) for name, column in self._columns.items()},
+            len(range(start, stop, step)) if self._columns else 0,
+        )
+
+    def _select(self, names: Iterable[str]) -> Message:
+        chosen = self._named(names)
+        return _message(chosen, self._length if chosen else 0)
+
+    def _column(self, name: str) -> Column:
+        try:
+            return self._columns[name]
+        except KeyError:
+            raise ColumnNotFound(
+                f"There is no column {name!r}.{suggest(name, self._columns)}"
+            ) from None
+
+    def _named(self, names: str | Iterable[str]) -> dict[str, Column]:
+        names = [names] if isinstance(names, str) else list(names)
+        chosen = {name: self._column(name) for name in names}
+        if len(chosen) != len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DuplicateColumn(f"Column {twice!r} is asked for twice in {names}.")
+        return chosen
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows one by one, each as a dict of its cells."""
+        stored = {name: self[name] for name in self._columns}
+        cells = {
+            name: values if isinstance(values, torch.Tensor) else values.array
+            for name, values in stored.items()
+        }
+        for row in range(self._length):
+            yield {name: values[row] for name, values in cells.items()}
+
+    # Changing it
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if isinstance(key, str):
+            self._set_column(key, value)
+        else:
+            self._set_rows(resolve(key, self._length), value)
+
+    def _set_column(self, name: str, value: Any) -> None:
+        # A Message without columns takes the length of its first one.
+        others = [each for each in self._columns if each != name]
+        length = self._length if others else None
+        try:
+            column = column_from(value, length)
+        except (WrongLength, WrongType) as error:
+            raise type(error)(f"Column {name!r} cannot be set: {error}.") from None
+        self._columns = {**self._columns, name: column}
+        self._length = len(column)
+
+    def _set_rows(self, rows: Rows, values: Any) -> None:
+        given = construction.columns_from(values, length=len(rows))
+        for name in given:
+            self._column(name)
+        if isinstance(values, Message):
+            for name in self._columns:
+                if name not in given:
+                    raise ColumnNotFound(
+                        f"The rows to be assigned lack the column {name!r}. To assign some "
+                        f"columns only, give a dict.{suggest(name, given)}"
+                    )
+        if construction.shared_length(given) != len(rows) and given:
+            raise WrongLength(
+                f"{construction.shared_length(given)} rows cannot be assigned to {len(rows)}."
+            )
+        changed = dict(self._columns)
+        for name, column in given.items():
+            try:
+                old = changed[name]
+                changed[name] = old.put(rows, construction.fitted(column, old))
+            except WrongType as error:
+                raise WrongType(f"Column {name!r} cannot be assigned to: {error}.") from None
+        self._columns = changed
+
+    def __delitem__(self, key: Any) -> None:
+        if isinstance(key, str):
+            self._column(key)
+            self._columns = {name: each for name, each in self._columns.items() if name != key}
+            self._length = self._length if self._columns else 0
+            return
+        keep = np.ones(self._length, bool)
+        keep[resolve(key, self._length).numpy] = False
+        kept = self._gather(self._columns, Rows(keep.nonzero()[0]))
+        self._columns, self._length = kept._columns, kept._length
+
+    # Combining
+
+    def append(self, other: Any) -> Message:
+        """This Message followed by the rows of another, as a new Message; see `concat`."""
+        return concat([self, other])
+
+    def merge(self, other: Any) -> Message:
+        """The columns of both Messages side by side, as a new Message; see `merge`."""
+        return merge([self, other])
+
+    # Transforming
+
+    def map(self, function: Callable[..., Any] | Mapping[str, Callable[[Any], Any]]) -> Message:
+        """Change the columns.
+
+        Args:
+            function: A function of the Message that returns a Message or a mapping of columns
+                (which then is the result); or a dict of functions, each of which gets one
+                column's tensor or Series and returns the new column.
+        """
+        if isinstance(function, Mapping):
+            self._named(function)
+            changed = {name: each(self[name]) for name, each in function.items()}
+            return self._replaced(changed)
+        result = function(self)
+        return result if isinstance(result, Message) else Message(result)
+
+    def _replaced(self, changed: Mapping[str, Any]) -> Message:
+        result = _message(dict(self._columns), self._length)
+        for name, value in changed.items():
+            result[name] = value
+        return result
+
+    def filter(self, keep: Any) -> Message:
+        """The rows for which a mask, or a function of the Message that returns one, is true."""
+        mask = keep(self) if callable(keep) else keep
+        return self._gather(self._columns, resolve(mask, self._length))
+
+    def permute(self, rows: Any) -> Message:
+        """All rows in another order.
+
+        Raises:
+            WrongValue: The rows are no permutation.
+        """
+        return self._gather(self._columns, construction.permutation(rows, self._length))
+
+    def rename(self, names: Mapping[str, str] | None = None, /, **more: str) -> Message:
+        """Give columns new names: ``m.rename({"x": "image"})`` or ``m.rename(x="image")``."""
+        new = {**(names or {}), **more}
+        self._named(new)
+        renamed: dict[str, Column] = {}
+        for name, column in self._columns.items():
+            target = new.get(name, name)
+            if target in renamed:
+                raise DuplicateColumn(f"Two columns would be named {target!r}.")
+            renamed[target] = column
+        return _message(renamed, self._length)
+
+    def drop(self, columns: str | Iterable[str]) -> Message:
+        """All columns but these."""
+        gone = self._named(columns)
+        return self._select([name for name in self._columns if name not in gone])
+
+    # Kinds and devices
+
+    def tensors(self, columns: str | Iterable[str] | None = None) -> Message:
+        """A Message of tensors: tensor columns as they are, vectors converted.
+
+        Raises:
+            WrongType: A vector cannot be a tensor; its first offending row and value are named.
+        """
+        chosen = self._columns if columns is None else self._named(columns)
+        return _message(
+            {name: _as_tensor(name, column) for name, column in chosen.items()},
+            self._length if chosen else 0,
+        )
+
+    def to_tensors(self, columns: str | Iterable[str] | None = None) -> Message:
+        """All columns, the given ones as tensors."""
+        return _message({**self._columns, **self.tensors(columns)._columns}, self._length)
+
+    def to_vectors(self, columns: str | Iterable[str] | None = None) -> Message:
+        """All columns, the given ones as vectors; a tensor of several dimensions as objects."""
+        chosen = self._columns if columns is None else self._named(columns)
+        vectors = {name: construction.as_vector(column) for name, column in chosen.items()}
+        return _message({**self._columns, **vectors}, self._length)
+
+    def dataframe(self, columns: str | Iterable[str] | None = None) -> pd.DataFrame:
+        """A pandas DataFrame; tensors of several dimensions become object cells."""
+        import pandas as pd
+
+        chosen = self._columns if columns is None else self._named(columns)
+        vectors = {name: construction.as_vector(each) for name, each in chosen.items()}
+        return pd.DataFrame(
+            {name: each.present(name) for name, each in vectors.items()},
+            index=pd.RangeIndex(self._length if chosen else 0),
+            columns=pd.Index(list(vectors), dtype="str"),
+        )
+
+    def to(
+        self,
+        device: torch.device | str | int,
+        columns: str | Iterable[str] | None = None,
+        *,
+        non_blocking: bool = False,
+    ) -> Message:
+        """Move tensors to a device; vectors stay where they are, in main memory."""
+        target = torch.device(device)
+        chosen = self._columns if columns is None else self._named(columns)
+        moved = {
+            name: TensorColumn(column.array.to(target, non_blocking=non_blocking))
+            for name, column in chosen.items()
+            if isinstance(column, TensorColumn)
+        }
+        return _message({**self._columns, **moved}, self._length)
+
+    def cpu(self, columns: str | Iterable[str] | None = None) -> Message:
+        """Move tensors to main memory."""
+        return self.to("cpu", columns)
+
+    def cuda(self, columns: str | Iterable[str] | None = None) -> Message:
+        """Move tensors to the current CUDA device."""
+        return self.to("cuda", columns)
+
+    def pin_memory(self, device: Any = None) -> Message:
+        """Copy tensors to page-locked memory, for transfers that do not block."""
+        pinned = {
+            name: TensorColumn(column.array.pin_memory())
+            for name, column in self._columns.items()
+            if isinstance(column, TensorColumn)
+        }
+        return _message({**self._columns, **pinned}, self._length)
+
+    @property
+    def device(self) -> torch.device | None:
+        """The device of the tensors; None where there are none, or several devices."""
+        devices = {
+            column.array.device
+            for column in self._columns.values()
+            if isinstance(column, TensorColumn)
+        }
+        return devices.pop() if len(devices) == 1 else None
+
+    # Equality and copies
+
+    def __eq__(self, other: object) -> bool:
+        return self.equals(other)
+
+    def equals(self, other: object, rtol: float = 0.0, atol: float = 0.0) -> bool:
+        """Whether another Message has the same columns, dtypes and values.
+
+        Args:
+            other: What to compare with; anything but a Message is not equal.
+            rtol: Relative tolerance for floating point values, relative to ``other``.
+            atol: Absolute tolerance for floating point values.
+        """
+        if not isinstance(other, Message) or list(self._columns) != list(other._columns):
+            return False
+        return self._length == other._length and all(
+            type(column) is type(theirs) and column.equals(theirs, rtol, atol)
+            for column, theirs in zip(self._columns.values(), other._columns.values(), strict=True)
+        )
+
+    def __copy__(self) -> Message:
+        return _message(dict(self._columns), self._length)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Message:
+        return _message({name: each.copy() for name, each in self._columns.items()}, self._length)
+
+    def copy(self, deep: bool = True) -> Message:
+        """A copy with memory of its own or, if not ``deep``, one that shares the columns."""
+        return copy.deepcopy(self) if deep else copy.copy(self)
+
+    def __getstate__(self) -> dict[str, Column]:
+        return self._columns
+
+    def __setstate__(self, state: dict[str, Column]) -> None:
+        self._columns = state
+        self._length = construction.shared_length(state)
+
+    # Files and other libraries
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the Message to an Arrow IPC file, from which `load` gives it back exactly.
+
+        The file takes its name when it is complete: a failed write leaves an earlier file as it
+        was. Tensors are loaded to main memory, whatever their device was.
+
+        Raises:
+            WrongType: A column holds objects that no open format can hold.
+        """
+        files.save(self._columns, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Message:
+        """Read a file written by `save`.
+
+        Raises:
+            DamagedFile: The file is truncated, of a newer version, or no Message.
+        """
+        columns = files.load(path)
+        return _message(columns, construction.shared_length(columns))
+
+    def to_arrow(self) -> pa.Table:
+        """A pyarrow Table, which shares memory where it can and from which Message is exact."""
+        return files.table_from_columns(self._columns)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A dict of the tensors and, for vectors, of lists."""
+        return {
+            name: column.array if isinstance(column, TensorColumn) else list(self[name])
+            for name, column in self._columns.items()
+        }
+
+    # Looking at it
+
+    def __repr__(self) -> str:
+        return as_text(self._columns, self._length)
+
+    def _repr_html_(self) -> str:
+        return as_html(self._columns, self._length)
+
+
+Mapping.register(Message)
+
+
+def _message(columns: dict[str, Column], length: int) -> Message:
+    """A Message of columns that are known to agree."""
+    message = object.__new__(Message)
+    message._columns = columns
+    message._length = length
+    return message
+
+
+def _as_tensor(name: str, column: Column) -> TensorColumn:
+    if isinstance(column, TensorColumn):
+        return column
+    try:
+        return TensorColumn(column.tensor())
+    except WrongType as error:
+        raise WrongType(f"Column {name!r} cannot be a tensor: {error}.") from None
+
+
+def concat(messages: Iterable[Any]) -> Message:
+    """The rows of several Messages, one after the other, as a new Message.
+
+    Args:
+        messages: Messages, or what Message can be made of; all have the same columns. Those
+            without columns are left out.
+
+    Raises:
+        ColumnNotFound: A Message lacks a column of the first, or has one more.
+        WrongType: Columns of one name do not fit together: other trailing shapes, devices, or a
+            tensor here and a vector there.
+    """
+    tables = [_columns_of(each) for each in messages]
+    tables = [table for table in tables if table] or tables[:1]
+    if not tables:
+        return Message()
+    columns = concat_columns(tables)
+    return _message(columns, construction.shared_length(columns))
+
+
+def merge(messages: Iterable[Any]) -> Message:
+    """The columns of several Messages side by side, as a new Message that shares them.
+
+    Raises:
+        DuplicateColumn: Two Messages have a column of the same name.
+        WrongLength: The Messages have different numbers of rows.
+    """
+    columns = merge_columns([_columns_of(each) for each in messages])
+    return _message(columns, construction.shared_length(columns))
+
+
+def _columns_of(data: Any) -> dict[str, Column]:
+    return data._columns if isinstance(data, Message) else Message(data)._columns
