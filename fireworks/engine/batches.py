@@ -1,0 +1,95 @@
+"""From the columns of a batch to the arguments of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import torch
+
+from fireworks.errors import ColumnNotFound, WrongType, WrongValue, suggest
+from fireworks.message import Message
+
+Inputs = str | Sequence[str] | Mapping[str, str] | Callable[[Any], Any]
+"""Columns for positional arguments, columns by argument name, or a function of the batch."""
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """Return the device named; ``"auto"`` is CUDA where there is one, else the CPU."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def column(batch: Any, name: str, device: torch.device) -> torch.Tensor:
+    """Return one column of a batch as a tensor on a device.
+
+    A numeric vector becomes a tensor, a floating-point one in torch's default dtype.
+
+    Args:
+        batch: A Message, or a dict of tensors.
+        name: The column.
+        device: Where the tensor shall be.
+
+    Raises:
+        ColumnNotFound: The batch has no such column; the nearest name is offered.
+        WrongType: The column cannot become a tensor, or the batch has no columns.
+    """
+    if not isinstance(batch, Message | Mapping):
+        raise WrongType(
+            f"A batch is a Message or a dict of tensors, not {type(batch).__name__}. "
+            "Give inputs= as a function to take anything else apart."
+        )
+    if name not in batch:
+        known = cast("Mapping[str, object]", batch).keys()
+        raise ColumnNotFound(f"The batch has no column {name!r}.{suggest(name, known)}")
+    if isinstance(batch, Message):
+        values = batch.array(name)
+        if not isinstance(values, torch.Tensor):
+            values = batch.tensors([name])[name]
+            if values.is_floating_point():
+                values = values.to(torch.get_default_dtype())
+    else:
+        values = batch[name]
+    if not isinstance(values, torch.Tensor):
+        raise WrongType(f"The column {name!r} is no tensor but {type(values).__name__}.")
+    return values.to(device, non_blocking=True)
+
+
+class ModelInputs:
+    """What of a batch goes to the model, and as which arguments.
+
+    Args:
+        inputs: One column or several, for positional arguments; a dict from argument names to
+            columns; or a function of the batch that returns a tensor, a tuple of positional
+            arguments or a dict of keyword arguments.
+        device: Where the tensors shall be.
+
+    Raises:
+        WrongValue: No columns are named.
+    """
+
+    def __init__(self, inputs: Inputs, device: torch.device) -> None:
+        self._inputs = [inputs] if isinstance(inputs, str) else inputs
+        self._device = device
+        if not self._inputs:
+            raise WrongValue("inputs= names no column: the model would get no arguments.")
+
+    def call(self, model: Callable[..., Any], batch: Any) -> Any:
+        """Call the model with what it gets of the batch."""
+        wanted = self._inputs
+        if isinstance(wanted, Mapping):
+            return model(**{key: column(batch, name, self._device) for key, name in wanted.items()})
+        if not callable(wanted):
+            return model(*(column(batch, name, self._device) for name in wanted))
+        given = wanted(batch)
+        if isinstance(given, Mapping):
+            return model(**{key: self._move(each) for key, each in given.items()})
+        if isinstance(given, tuple):
+            return model(*map(self._move, given))
+        return model(self._move(given))
+
+    def _move(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return value.to(self._device, non_blocking=True)
+        return value

@@ -1,0 +1,78 @@
+"""What a training run measures, as named scalars with a step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Self
+
+import torch
+from ignite.engine import Engine, Events
+
+from fireworks.errors import WrongValue
+
+Scalars = dict[str, Any]
+
+
+class ScalarLogger(ABC):
+    """A handler that passes on what a training run measures; a subclass says where to.
+
+    The loss of the trainer comes as ``train/loss``, metrics attached to it as ``train/<metric>``
+    after each epoch, those of an evaluator as ``<name>/<metric>`` whenever it completes. The step
+    is always the trainer's iteration, so that all curves share one axis.
+    """
+
+    def attach(
+        self, trainer: Engine, evaluator: Engine | None = None, *, every: int = 1, **named: Engine
+    ) -> Self:
+        """Attach to a trainer and to the evaluators that run beside it.
+
+        Args:
+            trainer: The trainer.
+            evaluator: An evaluator whose metrics are called ``valid/<metric>``.
+            every: Iterations between two values of ``train/loss``.
+            **named: Further evaluators by name: ``test=evaluator`` gives ``test/<metric>``.
+
+        Returns:
+            The logger itself.
+
+        Raises:
+            WrongValue: ``every`` is below 1.
+        """
+        if every < 1:
+            raise WrongValue(f"every is a number of iterations, at least 1; it is {every!r}.")
+
+        def log_loss(engine: Engine) -> None:
+            if (loss := loss_of(engine.state.output)) is not None:
+                self.log({"train/loss": loss}, engine.state.iteration)
+
+        def log_metrics(engine: Engine, name: str) -> None:
+            if engine.state.metrics:
+                scalars = {f"{name}/{key}": value for key, value in engine.state.metrics.items()}
+                self.log(scalars, trainer.state.iteration)
+
+        evaluators: Mapping[str, Engine] = {"valid": evaluator} if evaluator is not None else {}
+        for name, each in {**evaluators, **named}.items():
+            each.add_event_handler(Events.COMPLETED, log_metrics, name)
+        trainer.add_event_handler(Events.ITERATION_COMPLETED(every=every), log_loss)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, log_metrics, "train")
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self.flush)
+        trainer.add_event_handler(Events.COMPLETED | Events.TERMINATE, self.flush)
+        return self
+
+    @abstractmethod
+    def log(self, scalars: Scalars, step: int) -> None:
+        """Take scalars measured at an iteration."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Bring everything taken so far to where it is safe."""
+
+
+def loss_of(output: object) -> Any:
+    """Return the loss in what a step returned, or None: its ``"loss"``, or a single number."""
+    if isinstance(output, Mapping):
+        return output.get("loss")
+    if isinstance(output, int | float) or (isinstance(output, torch.Tensor) and output.ndim == 0):
+        return output
+    return None

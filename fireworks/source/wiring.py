@@ -1,0 +1,86 @@
+"""How sources are connected: who reads from whom, and which inputs are still open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from fireworks.errors import WiringError, WrongType
+
+if TYPE_CHECKING:
+    from fireworks.source.base import Source
+
+SINGLE = "input"
+"""The name of the input of a source that has only one."""
+
+
+def upstream(source: Source) -> Iterator[Source]:
+    """Yield a source and everything it reads from, each once, nearest first."""
+    queue, seen = [source], {id(source)}
+    for each in queue:
+        yield each
+        for above in each.inputs.values():
+            if id(above) not in seen:
+                seen.add(id(above))
+                queue.append(above)
+
+
+def named(inputs: object) -> dict[str, Source]:
+    """Return what was given as ``inputs`` as a dict of named sources.
+
+    Raises:
+        WrongType: Something in it is no Source.
+    """
+    from fireworks.source.base import Source
+
+    if isinstance(inputs, Source):
+        return {SINGLE: inputs}
+    if isinstance(inputs, Mapping):
+        found: dict[str, Source] = {}
+        for name, source in inputs.items():
+            if not isinstance(name, str) or not isinstance(source, Source):
+                break
+            found[name] = source
+        else:
+            return found
+    raise WrongType(
+        f"inputs must be a Source or a dict of named Sources, not {inputs!r}. "
+        "A Message becomes a source with fireworks.sources.MessageSource(message)."
+    )
+
+
+def check_bindable(source: Source, inputs: Mapping[str, Source]) -> None:
+    """Refuse to bind inputs twice, to bind none, and to close a cycle.
+
+    Raises:
+        WiringError: The source is bound already, or reads from itself through an input.
+    """
+    if source.inputs:
+        bound = ", ".join(map(repr, source.inputs.values()))
+        raise WiringError(
+            f"{source!r} has its input already: {bound}. A source is bound once; "
+            "make a second one to read from somewhere else."
+        )
+    if not inputs:
+        raise WiringError(f"{source!r} was given an empty dict of inputs.")
+    for above in inputs.values():
+        if any(each is source for each in upstream(above)):
+            raise WiringError(f"{source!r} would read from itself through {above!r}.")
+
+
+def the_open_end(source: Source) -> Source:
+    """Return the one source at or above ``source`` whose input is not bound yet.
+
+    Raises:
+        WiringError: There is none, or there are several.
+    """
+    unbound = [each for each in upstream(source) if each.needs_inputs and not each.inputs]
+    if len(unbound) == 1:
+        return unbound[0]
+    if not unbound:
+        raise WiringError(
+            f"There is nothing to bind: {source!r} and everything upstream of it has its "
+            "inputs already, or reads from none."
+        )
+    names = ", ".join(map(repr, unbound))
+    raise WiringError(f"Several inputs are open upstream of {source!r}: {names}. Use inputs=.")

@@ -1,0 +1,31 @@
+"""Rows that are in memory already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fireworks.message import Message
+from fireworks.source import Source
+from fireworks.source.base import Rows
+
+
+class MessageSource(Source):
+    """The rows of a Message, indexed.
+
+    Args:
+        message: The rows, or anything that a Message is made from. It is not copied.
+        name: Tells this source from others of its class.
+    """
+
+    def __init__(self, message: Message | Any, *, name: str | None = None) -> None:
+        super().__init__(name=name)
+        self.message = message if isinstance(message, Message) else Message(message)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the Message."""
+        return len(self.message)
+
+    def read(self, rows: Rows) -> Message:
+        """Return the rows asked for, as a copy."""
+        return self.message.take(rows)

@@ -1,0 +1,113 @@
+"""Some rows of a source, and the split of a source into such parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fireworks.errors import RowOutOfRange, WrongType, WrongValue
+from fireworks.message import Message
+from fireworks.source import Source
+from fireworks.source.base import Rows
+
+
+class SubsetSource(Source):
+    """Chosen rows of an indexed source, in the order given.
+
+    Args:
+        chosen: Row indices of the input, shape (n,), integers; a row may be chosen more than once.
+        inputs: The source to choose from.
+        name: Tells this source from others of its class.
+
+    Raises:
+        WrongType: The indices are no one-dimensional array of integers.
+        RowOutOfRange: (when read) an index lies outside of the input.
+    """
+
+    epoch_aware = True
+    needs_inputs = True
+
+    def __init__(
+        self,
+        chosen: ArrayLike,
+        *,
+        inputs: Source | Mapping[str, Source] | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(inputs=inputs, name=name)
+        indices = np.asarray(chosen)
+        if indices.ndim != 1 or (indices.size and indices.dtype.kind not in "iu"):
+            raise WrongType(
+                "SubsetSource takes row indices, a one-dimensional array of integers; it got "
+                f"shape {indices.shape} of {indices.dtype}."
+            )
+        self.chosen: NDArray[np.int64] = indices.astype(np.int64)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows chosen."""
+        return len(self.chosen)
+
+    def read(self, rows: Rows) -> Message:
+        """Return the chosen rows at these places."""
+        epochs, places = np.divmod(rows, max(1, self.num_rows))
+        chosen, num_rows = self.chosen[places], self.input.num_rows
+        if chosen.size and (chosen.min() < 0 or chosen.max() >= num_rows):
+            raise RowOutOfRange(
+                f"{self!r} chooses rows {chosen.min()} to {chosen.max()} of {self.input!r}, "
+                f"which has {num_rows}, numbered from 0."
+            )
+        return self.input.read(epochs * num_rows + chosen)
+
+
+def train_test_split(
+    source: Source, *, test: float = 0.2, seed: int = 0, stratify: str | None = None
+) -> tuple[SubsetSource, SubsetSource]:
+    """Split a source into two, at random, each row in exactly one of them.
+
+    The rows keep their order within each part. The split depends on the seed and the number of
+    rows (and with ``stratify`` on that column), never on when or where it is made.
+
+    Args:
+        source: An indexed source.
+        test: The part of the rows that goes into the second source, above 0 and below 1.
+        seed: The seed of the split.
+        stratify: A column; each of its values is split by itself, so that both parts hold the same
+            proportions. The column is read once, now.
+
+    Returns:
+        The two sources, train and test.
+
+    Raises:
+        WrongValue: ``test`` lies outside of its range, or leaves a part without a row.
+        ColumnNotFound: There is no such column.
+    """
+    if not 0 < test < 1:
+        raise WrongValue(f"test is a part of the rows, above 0 and below 1; it is {test}.")
+    generator = np.random.default_rng(seed)
+    num_rows = source.num_rows
+    if stratify is None:
+        strata = [np.arange(num_rows)]
+    else:
+        labels = _column(source, stratify)
+        strata = [np.flatnonzero(labels == value) for value in np.unique(labels)]
+    chosen = np.zeros(num_rows, dtype=bool)
+    for stratum in strata:
+        count = round(len(stratum) * test)
+        chosen[generator.permutation(stratum)[:count]] = True
+    if chosen.all() or not chosen.any():
+        raise WrongValue(
+            f"a split of {num_rows} rows with test={test} leaves one part without a row."
+        )
+    return (
+        SubsetSource(np.flatnonzero(~chosen), inputs=source, name="train"),
+        SubsetSource(np.flatnonzero(chosen), inputs=source, name="test"),
+    )
+
+
+def _column(source: Source, name: str) -> NDArray[np.generic]:
+    """Return one column of all rows, shape (num_rows,), read block by block."""
+    blocks = [np.asarray(block[name]) for block in source.blocks()]
+    return np.concatenate(blocks) if blocks else np.empty(0)
