@@ -70,7 +70,7 @@ class ForkServer(Backend):
     def __init__(self, modules: Iterable[str] = ()) -> None:
         if sys.platform != "linux":
             raise SweepFailed(
-                f"a sweep needs Linux: its trials run in forked processes (this is {sys.platform}). "
+                f"a sweep needs Linux, whose processes it forks; this is {sys.platform!r}. "
                 "On Windows, run it inside WSL 2."
             )
         self._modules = list(dict.fromkeys(modules))
@@ -211,9 +211,7 @@ class ForkServer(Backend):
             attempt = message["ended"]
             yield from self._read(attempt)  # its last words, before its end is judged
             self._forget(attempt)
-            yield Ended(
-                attempt, message["exit_code"], message["signal"], message["peak_memory"]
-            )
+            yield Ended(attempt, message["exit_code"], message["signal"], message["peak_memory"])
 
     def _lose(self) -> Iterator[Notice]:
         """The server is gone: kill what it has forked, make sure, and only then tell."""
@@ -263,7 +261,7 @@ class _Server:
     """The server's process, its socket, and the thread that started it."""
 
     def __init__(self, modules: list[str]) -> None:
-        self._output: IO[bytes] = tempfile.TemporaryFile()
+        self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
         self._process: subprocess.Popen[bytes] | None = None
         left_out: dict[str, str] = {}
         try:

@@ -9,14 +9,19 @@ import ctypes
 import os
 import signal
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 MARKER = "FIREWORKS_ATTEMPT"
 NO_ATTEMPT = "-" * 32
 _SET_PDEATHSIG, _SET_NAME, _SET_CHILD_SUBREAPER = 1, 15, 36
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.getenv.restype = ctypes.c_void_p
+
+@cache
+def _libc() -> ctypes.CDLL:
+    library = ctypes.CDLL(None, use_errno=True)
+    library.getenv.restype = ctypes.c_void_p
+    return library
 
 
 def die_with_parent(parent: int, with_signal: signal.Signals = signal.SIGKILL) -> None:
@@ -51,7 +56,7 @@ def mark_process(attempt: str) -> None:
     Args:
         attempt: Its token, as long as the placeholder that the program was started with.
     """
-    address = _libc.getenv(MARKER.encode())
+    address = _libc().getenv(MARKER.encode())
     if address and len(attempt) == len(NO_ATTEMPT):
         ctypes.memmove(address, attempt.encode(), len(attempt))
     os.environ[MARKER] = attempt
@@ -86,6 +91,6 @@ def count_threads() -> int:
 
 
 def _prctl(option: int, value: int | bytes) -> None:
-    if _libc.prctl(option, value, 0, 0, 0):
+    if _libc().prctl(option, value, 0, 0, 0):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -6,7 +6,7 @@ import importlib
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import reduce
 from pathlib import Path
@@ -43,7 +43,7 @@ class Transport:
         self.modules = [self.name[0]] if self.name else _modules_used(function)
 
     @contextmanager
-    def file(self) -> Iterator[int | None]:
+    def file(self) -> Generator[int | None]:
         """A descriptor of an unnamed file with the pickle; None where a name is enough."""
         if self.name:
             yield None

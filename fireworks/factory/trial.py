@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fireworks.experiment import Experiment
 
 
-class TrialPruned(Exception):  # noqa: N818 - no error: the sweep has seen enough of this trial
+class TrialPruned(Exception):
     """The sweep ends this trial early. Let it leave ``train``."""
 
 
@@ -122,9 +122,9 @@ class Trial:
                 return
             metrics = evaluator.state.metrics
             if report not in metrics:
-                raise WrongValue(f"the evaluator has no metric {report!r}.{suggest(report, metrics)}")
+                raise WrongValue(
+                    f"the evaluator has no metric {report!r}.{suggest(report, metrics)}"
+                )
             self.report(engine.state.epoch, metrics[report])
 
         trainer.add_event_handler(Events.EPOCH_COMPLETED, evaluate)
-
-

@@ -1,0 +1,354 @@
+"""The loop of a sweep: start what may be started, wait, record what happened, repeat."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import socket
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+from fireworks.errors import SweepFailed, WrongType
+from fireworks.factory.backend import Backend, Ended, Job, Notice, Said, Started
+from fireworks.factory.display import Display
+from fireworks.factory.events import FactoryEvents
+from fireworks.factory.interrupts import Interrupts
+from fireworks.factory.judge import Verdict, judge
+from fireworks.factory.proposers import EndSearch, Proposer
+from fireworks.factory.records import Objective, TrialRecord
+from fireworks.factory.wire import JSON
+
+if TYPE_CHECKING:
+    from fireworks.experiment import Experiment
+    from fireworks.factory.study import Pruning
+
+logger = logging.getLogger("fireworks.factory")
+
+_MOST_LOSSES = 3  # in a row, of attempts that ended through no doing of their own
+_MISNAMED_ENOUGH = 2  # trials without the objective, and none with it, before the sweep gives up
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The numbers of a sweep; see :class:`fireworks.factory.Factory`."""
+
+    workers: int
+    ordered: int
+    retries: int
+    threads: int
+    seed: int
+    grace: float
+
+
+@dataclass
+class _Running:
+    """An attempt under way."""
+
+    record: TrialRecord
+    began: float
+    last_words: JSON | None = None
+    stopped: str | None = None  # why, where it was we who ended it
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """The seed of a trial, 32 bits: a function of the sweep's seed and its number alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
+
+
+@final
+class Sweep:
+    """The trials of one Factory and the loop that runs them.
+
+    Each thing that happens is committed to the experiment before anybody is told of it.
+
+    Args:
+        objective: What to look for in the results.
+        proposer: Where parameters come from.
+        pruner: An Optuna pruner, or None.
+        settings: The numbers.
+        fire: Calls the handlers of an event, with the trial that it is about.
+    """
+
+    def __init__(
+        self,
+        objective: Objective,
+        proposer: Proposer,
+        pruner: object,
+        settings: Settings,
+        fire: Callable[..., None],
+    ) -> None:
+        self.records: list[TrialRecord] = []
+        self.settings = settings
+        self._objective = objective
+        self._proposer = proposer
+        self._pruning: Pruning | None = None
+        if pruner is not None:
+            from fireworks.factory.study import Pruning
+
+            self._pruning = Pruning(pruner, objective)
+        self._fire = fire
+        self._begun = False
+        self._told = 0  # results that the proposer knows: those of the trials below this number
+        self._queue: deque[TrialRecord] = deque()  # waiting for another attempt
+        self._running: dict[str, _Running] = {}
+        self._losses = 0
+        self._misnamed = 0
+        self._exhausted = False
+        self._draining: str | None = None  # why no further trial is begun
+
+    def run(
+        self,
+        trials: int,
+        experiment: Experiment,
+        backend: Backend,
+        train: list[str] | None,
+        file: int | None,
+    ) -> None:
+        """Run until there are so many trials; see :meth:`fireworks.factory.Factory.run`."""
+        self._experiment, self._backend = experiment, backend
+        self._train, self._file = train, file
+        self._draining = None
+        self._begin(trials)
+        with ExitStack() as stack:
+            interrupts = stack.enter_context(Interrupts(backend.wake))
+            self._display = stack.enter_context(Display(self.records, trials, self._objective))
+            try:
+                self._fire(FactoryEvents.STARTED)
+                self._loop(trials, interrupts)
+                self._fire(FactoryEvents.COMPLETED)
+            except BaseException as error:
+                self._abandon(f"the sweep ended with {type(error).__name__}: {error}")
+                raise
+        if interrupts.count > 1:
+            raise KeyboardInterrupt
+        if not interrupts.count:
+            self._check_any_completed()
+
+    def _begin(self, trials: int) -> None:
+        sweep = self._experiment.sweep
+        if not self._begun:
+            sweep.set_objective([(self._objective.metric, self._objective.direction)])
+            self._proposer.begin(self._objective, self.settings.seed)
+            self._begun = True
+        settings = self.settings
+        sweep.event(
+            "started",
+            data={
+                "trials": trials,
+                "workers": settings.workers,
+                "ordered": settings.ordered,
+                "retries": settings.retries,
+                "cpus_per_trial": settings.threads,
+                "seed": settings.seed,
+            },
+        )
+
+    def _loop(self, trials: int, interrupts: Interrupts) -> None:
+        interrupted = 0
+        while True:
+            self._fill(trials)
+            if not self._running:
+                return
+            for notice in self._backend.poll():
+                self._hear(notice)
+            if interrupts.count > interrupted:
+                interrupted = interrupts.count
+                self._interrupt(interrupted)
+
+    def _fill(self, trials: int) -> None:
+        """Begin attempts while there is a free worker and something to run."""
+        while len(self._running) < self.settings.workers and not self._draining:
+            if self._queue:
+                self._start(self._queue.popleft())
+            elif len(self.records) < trials and not self._exhausted and self._may_propose():
+                try:
+                    self._start(self._propose())
+                except EndSearch as end:
+                    self._exhausted = True
+                    logger.info("the search ends after %d trials: %s", len(self.records), end)
+            else:
+                return
+
+    def _may_propose(self) -> bool:
+        """Whether all results are there that the next proposal is to know; it is told them."""
+        known = len(self.records) - self.settings.ordered + 1
+        if not all(record.finished for record in self.records[self._told : known]):
+            return False
+        for record in self.records[self._told : known]:
+            self._proposer.tell(record)
+            if self._pruning is not None:
+                self._pruning.tell(record)
+        self._told = max(self._told, known)
+        return True
+
+    def _propose(self) -> TrialRecord:
+        number = len(self.records)
+        params: Any = self._proposer.propose(number)
+        if not isinstance(params, dict) or not all(isinstance(name, str) for name in params):
+            raise WrongType(
+                f"the parameters proposed for trial {number} must be a dict by name, not {params!r}"
+            )
+        record = TrialRecord(
+            number,
+            dict(params),
+            trial_seed(self.settings.seed, number),
+            self._experiment.path / "trials" / str(number),
+        )
+        self._experiment.sweep.add_trial(number, seed=record.seed, params=record.params)
+        self.records.append(record)
+        if self._pruning is not None:
+            self._pruning.begin_trial(number)
+        self._fire(FactoryEvents.PROPOSED, record)
+        return record
+
+    def _start(self, record: TrialRecord) -> None:
+        sweep = self._experiment.sweep
+        record.attempts = sweep.start_attempt(record.number, host=socket.gethostname())
+        record.state, record.reason, record.result = "running", None, None
+        record.reports.clear()
+        if self._pruning is not None:
+            self._pruning.restart_trial(record.number)
+        folder = record.path / f"attempt-{record.attempts}"
+        folder.mkdir(parents=True)
+        attempt = uuid.uuid4().hex
+        self._running[attempt] = _Running(record, time.monotonic())
+        description = {
+            "trial": record.number,
+            "attempt": record.attempts,
+            "seed": record.seed,
+            "params": record.params,
+            "experiment": str(self._experiment.path),
+            "threads": self.settings.threads,
+            "train": self._train,
+            "objective": self._objective.metric,
+        }
+        self._backend.submit(Job(attempt, description, self._file, folder))
+        self._fire(FactoryEvents.TRIAL_STARTED, record)
+
+    def _hear(self, notice: Notice) -> None:
+        running = self._running[notice.id]
+        record = running.record
+        match notice:
+            case Started(pid=pid):
+                self._experiment.sweep.set_process(record.number, record.attempts, pid)
+            case Said(message={"report": [step, value]}):
+                self._take_report(notice.id, record, step, value)
+            case Said(message=message):
+                running.last_words = message
+            case Ended():
+                del self._running[notice.id]
+                self._finish(running, notice)
+
+    def _take_report(self, attempt: str, record: TrialRecord, step: int, value: float) -> None:
+        self._experiment.sweep.report(record.number, record.attempts, step, value)
+        record.reports[step] = value
+        self._fire(FactoryEvents.TRIAL_REPORTED, record)
+        prune = self._pruning is not None and self._pruning.decide(record.number, step, value)
+        self._backend.send(attempt, {"prune": prune})
+        self._fire(FactoryEvents.DECIDED, record)
+
+    def _finish(self, running: _Running, end: Ended) -> None:
+        record = running.record
+        verdict = judge(running.last_words, end, self._objective)
+        if running.stopped is not None and verdict.state != "completed":
+            verdict = Verdict("stopped", reason=running.stopped)
+        self._count(verdict, end, running.last_words is None)
+        record.seconds = time.monotonic() - running.began
+        record.state, record.result, record.reason = verdict.state, verdict.result, verdict.reason
+        sweep = self._experiment.sweep
+        sweep.finish_attempt(
+            record.number,
+            record.attempts,
+            state=verdict.state,
+            result=verdict.result,
+            reason=verdict.reason,
+            exit_code=end.exit_code,
+            signal=end.signal,
+            peak_memory=end.peak_memory,
+        )
+        if verdict.state == "failed" and self._deserves_another(record, running, end):
+            sweep.requeue(record.number)
+            record.state = "queued"
+            self._queue.append(record)
+            logger.warning("trial %d will be tried again: %s", record.number, verdict.reason)
+            self._fire(FactoryEvents.TRIAL_RETRIED, record)
+            return
+        if verdict.state == "completed" and verdict.result is not None:
+            record.value = verdict.result[self._objective.metric]
+        self._display.finished(record)
+        events = {
+            "completed": FactoryEvents.TRIAL_COMPLETED,
+            "pruned": FactoryEvents.TRIAL_PRUNED,
+            "failed": FactoryEvents.TRIAL_FAILED,
+        }
+        if verdict.state in events:
+            self._fire(events[verdict.state], record)
+
+    def _deserves_another(self, record: TrialRecord, running: _Running, end: Ended) -> bool:
+        if self._draining:
+            return False
+        if end.lost is not None and running.last_words is None:
+            return True  # no doing of its own: not one of its retries
+        return record.attempts <= self.settings.retries
+
+    def _count(self, verdict: Verdict, end: Ended, silent: bool) -> None:
+        """Notice when going on makes no sense."""
+        self._losses = self._losses + 1 if end.lost is not None and silent else 0
+        if self._losses >= _MOST_LOSSES:
+            raise SweepFailed(f"{self._losses} attempts in a row were lost: {end.lost}")
+        self._misnamed += verdict.misnamed
+        finished = sum(record.finished for record in self.records) + 1
+        if _MISNAMED_ENOUGH <= self._misnamed == finished and not self._draining:
+            self._draining = "no trial returns the objective"
+            logger.error("the sweep ends early: %s", verdict.reason)
+
+    def _interrupt(self, count: int) -> None:
+        if count == 1:
+            self._draining = "interrupted"
+            self._experiment.sweep.event("interrupted")
+            logger.warning(
+                "interrupted: %d running trials may finish; Ctrl-C again stops them",
+                len(self._running),
+            )
+            self._fire(FactoryEvents.INTERRUPTED)
+            return
+        for attempt, running in self._running.items():
+            running.stopped = "stopped by Ctrl-C"
+            self._backend.kill(attempt, grace=self.settings.grace)
+
+    def _abandon(self, reason: str) -> None:
+        """End what runs, and record it as stopped; nothing is told to handlers any more."""
+        for attempt in self._running:
+            self._backend.kill(attempt, grace=0)
+        while self._running:
+            for notice in self._backend.poll():
+                if isinstance(notice, Ended):
+                    record = self._running.pop(notice.id).record
+                    record.state, record.reason = "stopped", reason
+                    self._experiment.sweep.finish_attempt(
+                        record.number,
+                        record.attempts,
+                        state="stopped",
+                        reason=reason,
+                        exit_code=notice.exit_code,
+                        signal=notice.signal,
+                        peak_memory=notice.peak_memory,
+                    )
+
+    def _check_any_completed(self) -> None:
+        """Raises SweepFailed where no trial has completed, with the first failure's reason."""
+        if any(record.state == "completed" for record in self.records):
+            return
+        failed = [record for record in self.records if record.state == "failed"]
+        if failed:
+            first = failed[0]
+            raise SweepFailed(
+                f"no trial of {len(self.records)} completed. Trial {first.number} failed: "
+                f"{first.reason} (what it printed: {first.stderr})"
+            )
+        raise SweepFailed(f"no trial of {len(self.records)} completed: all were pruned or stopped")
