@@ -1,5 +1,17 @@
 """Experiments: a folder for everything that one piece of work produced."""
 
-from fireworks.experiment.experiment import Experiment, load_experiment, open_attempt
+from fireworks.experiment.comparison import Comparison, compare
+from fireworks.experiment.experiment import Experiment
+from fireworks.experiment.listing import experiments
+from fireworks.experiment.opening import load_experiment, open_attempt
+from fireworks.experiment.sweep import SweepRecord
 
-__all__ = ["Experiment", "load_experiment", "open_attempt"]
+__all__ = [
+    "Comparison",
+    "Experiment",
+    "SweepRecord",
+    "compare",
+    "experiments",
+    "load_experiment",
+    "open_attempt",
+]

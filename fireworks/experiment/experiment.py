@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import sys
 import time
-import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from fireworks.errors import ExperimentReadOnly, WrongType, WrongValue
-from fireworks.experiment import files, frames
+from fireworks.experiment import files, frames, lifetime
 from fireworks.experiment.notes import Notes
 from fireworks.experiment.parameters import Parameters, write_parameters
 from fireworks.experiment.scalar import scalar
@@ -22,7 +19,7 @@ from fireworks.experiment.writer import MetricWriter
 from fireworks.record import layout
 from fireworks.record.capture import capture
 from fireworks.record.index import Index, read_index
-from fireworks.record.json_values import decode, encode
+from fireworks.record.metadata import last_metrics, read_metadata, write_metadata
 from fireworks.record.owner import Ownership
 from fireworks.record.ranking import read_params
 from fireworks.record.schema import NO_TRIAL
@@ -36,8 +33,6 @@ if TYPE_CHECKING:
 
 _LARGEST_STEP = 2**63 - 1
 _INDEX_SECONDS = 1.0  # the last metrics in experiment.json are at most this much behind a flush
-
-_open: weakref.WeakSet[Experiment] = weakref.WeakSet()
 
 
 @final
@@ -90,7 +85,7 @@ class Experiment:
                 store = Store(folder / layout.DATABASE)
                 try:
                     with store.transaction() as connection:
-                        _write_metadata(connection, metadata)
+                        write_metadata(connection, metadata)
                         index.parameters = write_parameters(connection, parameters or {})
                 finally:
                     store.close()
@@ -100,23 +95,30 @@ class Experiment:
             path = layout.new_folder(root, name, build)
             assert owner is not None
             owner.moved(path)
-            self._begin(path, index, owner=owner, trial=None, attempt=None, durable=durable)
+            self._begin(path, index, owner=owner, durable=durable)
             with self._store.transaction() as connection:
                 known = {"name": name, "number": index.number, "id": index.id}
-                _write_metadata(connection, {**known, "status": "running", "tags": index.tags})
+                write_metadata(connection, {**known, "status": "running", "tags": index.tags})
         except BaseException:
             if owner is not None:
                 owner.release()
             raise
+
+    @classmethod
+    def opened(cls, path: Path, index: Index, **how: Any) -> Self:
+        """Open a folder whose index was read; use ``load_experiment`` or ``open_attempt``."""
+        experiment = object.__new__(cls)
+        experiment._begin(path, index, **how)
+        return experiment
 
     def _begin(
         self,
         path: Path,
         index: Index,
         *,
-        owner: Ownership | None,
-        trial: int | None,
-        attempt: int | None,
+        owner: Ownership | None = None,
+        trial: int | None = None,
+        attempt: int | None = None,
         durable: bool = False,
         writing: bool = True,
     ) -> None:
@@ -140,7 +142,7 @@ class Experiment:
                 guard=self._guard,
                 on_idle=self._heartbeat,
             )
-            _open.add(self)
+            lifetime.opened(self)
             if owner is not None:
                 self._writer.start()
 
@@ -196,7 +198,7 @@ class Experiment:
         self._require_owner("change the tags")
         words = _tags(tags)
         with self._store.transaction() as connection:
-            _write_metadata(connection, {"tags": words})
+            write_metadata(connection, {"tags": words})
         self._index.tags = words
         self._write_index()
 
@@ -233,10 +235,9 @@ class Experiment:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What was captured by itself: command, host, git, packages, environment, times …"""
+        """What was captured by itself: command, host, git, packages, environment and times."""
         with self._reading() as connection:
-            rows = connection.execute("SELECT key, value FROM metadata ORDER BY key").fetchall()
-        return {key: decode(value) for key, value in rows}
+            return read_metadata(connection)
 
     @property
     def sweep(self) -> SweepRecord:
@@ -393,7 +394,7 @@ class Experiment:
         if mode is None:
             return path
         if set(mode) & set("wax+"):
-            self._check_guard("write files")
+            self.check_attempt("write files")
         return files.open_file(path, mode)
 
     def artifact(self, path: str | os.PathLike[str], name: str | None = None) -> Path:
@@ -410,7 +411,7 @@ class Experiment:
             FileNotFoundError: There is no such file.
             WrongValue: The name would leave the folder, or the folder holds a symbolic link.
         """
-        self._check_guard("add artifacts")
+        self.check_attempt("add artifacts")
         target = layout.inside(self._files, Path(path).name if name is None else name)
         copied = files.copy_into(Path(path), target)
         with self._store.transaction() as connection:
@@ -521,7 +522,7 @@ class Experiment:
         if self._closed or self._writer is None:
             return
         self._closed = True
-        _open.discard(self)
+        lifetime.closed(self)
         writer, self._writer = self._writer, None
         try:
             try:
@@ -539,8 +540,8 @@ class Experiment:
         self._index.status = status
         self._index.ended = time.time()
         with self._store.transaction() as connection:
-            _write_metadata(connection, {"status": status, "ended": self._index.ended})
-            self._index.metrics = _last_metrics(connection)
+            write_metadata(connection, {"status": status, "ended": self._index.ended})
+            self._index.metrics = last_metrics(connection)
         self._index.write(self._path)
 
     def __enter__(self) -> Self:
@@ -552,7 +553,7 @@ class Experiment:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close(_status_after(error))
+        self.close(lifetime.status_after(error))
 
     def __repr__(self) -> str:
         part = "" if self._trial is None else f", trial {self._trial} attempt {self._attempt}"
@@ -560,9 +561,11 @@ class Experiment:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle it for another process, which may log to it but does not own it."""
+        from fireworks.experiment import opening  # it imports this module
+
         if self._writer is None:
-            return load_experiment, (self._path,)
-        return _join, (self._path, self._trial, self._attempt, self._durable)
+            return opening.load_experiment, (self._path,)
+        return opening.join, (self._path, self._trial, self._attempt, self._durable)
 
     # -- within ---------------------------------------------------------------------------------
 
@@ -599,7 +602,13 @@ class Experiment:
         if self._trial is not None:
             require_running(connection, self._trial, self._attempt or 0)
 
-    def _check_guard(self, what: str) -> None:
+    def check_attempt(self, what: str) -> None:
+        """Check that this object may write; ``what`` it is about to do goes into the message.
+
+        Raises:
+            ExperimentReadOnly: It was opened for reading, or is closed.
+            ExperimentInUse: It writes for an attempt that is no longer the current one.
+        """
         with self._writable(what).transaction() as connection:
             self._guard(connection)
 
@@ -612,20 +621,21 @@ class Experiment:
         if self._owner is None or time.monotonic() - self._index_written < _INDEX_SECONDS:
             return
         with self._reading() as connection:
-            self._index.metrics = _last_metrics(connection)
+            self._index.metrics = last_metrics(connection)
         self._write_index()
 
     def _write_index(self) -> None:
         self._index.write(self._path)
         self._index_written = time.monotonic()
 
-    def _resume(self) -> None:
-        """Note that the run goes on."""
+    def resume(self) -> None:
+        """Note that the run goes on; ``load_experiment(path, write=True)`` does it."""
+        self._index.status, self._index.ended = "running", None
         with self._store.transaction() as connection:
-            _write_metadata(connection, {"status": "running", "ended": None})
+            write_metadata(connection, {"status": "running", "ended": None})
         self._write_index()
 
-    def _forked(self) -> None:
+    def forked(self) -> None:
         """In a forked child: this process may log, but owns nothing."""
         if self._owner is not None:
             self._owner.forget()
@@ -633,67 +643,6 @@ class Experiment:
         self._store.abandon()
         if self._writer is not None:
             self._writer.abandon()
-
-
-def load_experiment(path: str | os.PathLike[str], write: bool = False) -> Experiment:
-    """Open an experiment that is there already.
-
-    Args:
-        path: Its folder.
-        write: Whether to go on with it as its owner: its status becomes running again. Without
-            it, everything can be read, also while others write, and nothing is left in the folder.
-
-    Raises:
-        ExperimentNotFound: There is no experiment at ``path``; the nearest name is offered.
-        DamagedFile: It is damaged, or was written by a newer release.
-        ExperimentInUse: ``write=True``, and another process owns it.
-    """
-    folder = layout.experiment_folder(path)
-    index = read_index(folder)
-    experiment = object.__new__(Experiment)
-    if not write:
-        experiment._begin(  # pyright: ignore[reportPrivateUsage]
-            folder, index, owner=None, trial=None, attempt=None, writing=False
-        )
-        return experiment
-    owner = Ownership(folder)
-    try:
-        index.status, index.ended = "running", None
-        experiment._begin(  # pyright: ignore[reportPrivateUsage]
-            folder, index, owner=owner, trial=None, attempt=None
-        )
-        experiment._resume()  # pyright: ignore[reportPrivateUsage]
-    except BaseException:
-        owner.release()
-        raise
-    return experiment
-
-
-def open_attempt(path: str | os.PathLike[str], trial: int, attempt: int) -> Experiment:
-    """Open an experiment in the process of a trial's attempt, to log to that trial.
-
-    It owns nothing: closing it leaves the run as it is. Every transaction is refused once the
-    attempt is no longer its trial's current, running one.
-
-    Raises:
-        ExperimentNotFound: There is no experiment at ``path``.
-        ExperimentInUse: The attempt is not the trial's current, running one.
-    """
-    return _join(layout.experiment_folder(path), trial, attempt, False)
-
-
-def _join(folder: Path, trial: int | None, attempt: int | None, durable: bool) -> Experiment:
-    """Open an experiment for logging, without owning it."""
-    experiment = object.__new__(Experiment)
-    experiment._begin(  # pyright: ignore[reportPrivateUsage]
-        folder, read_index(folder), owner=None, trial=trial, attempt=attempt, durable=durable
-    )
-    try:
-        experiment._check_guard("log")  # pyright: ignore[reportPrivateUsage]
-    except BaseException:
-        experiment.close()
-        raise
-    return experiment
 
 
 def _tags(tags: Iterable[str]) -> list[str]:
@@ -704,42 +653,3 @@ def _tags(tags: Iterable[str]) -> list[str]:
         if not isinstance(word, str):
             raise WrongType(f"A tag must be a string; got {type(word).__name__}: {word!r}.")
     return list(dict.fromkeys(words))
-
-
-def _write_metadata(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
-    connection.executemany(
-        "INSERT OR REPLACE INTO metadata VALUES (?,?)",
-        [(key, encode(value, what=f"The metadata {key!r}")) for key, value in values.items()],
-    )
-
-
-def _last_metrics(connection: sqlite3.Connection) -> dict[str, float | None]:
-    return dict(
-        connection.execute(
-            "SELECT name, value FROM latest JOIN series ON series.id = latest.series "
-            "WHERE trial = ? ORDER BY name",
-            (NO_TRIAL,),
-        ).fetchall()
-    )
-
-
-def _status_after(error: BaseException | None) -> str:
-    if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-        return "completed"
-    return "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
-
-
-@atexit.register
-def _close_all() -> None:
-    # The interpreter keeps the exception that ends a script here, before it runs this.
-    status = _status_after(getattr(sys, "last_value", None))
-    for experiment in list(_open):
-        experiment.close(status)
-
-
-def _after_fork() -> None:
-    for experiment in list(_open):
-        experiment._forked()  # pyright: ignore[reportPrivateUsage]
-
-
-os.register_at_fork(after_in_child=_after_fork)

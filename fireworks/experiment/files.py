@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -103,16 +104,10 @@ class _ReplacementText(io.TextIOWrapper):
     ) -> None:
         if error is not None:
             self._replacement.discard()
-            self.detach_quietly()
+            with contextlib.suppress(ValueError):  # text still buffered has nowhere to go
+                self.close()
         else:
             self.close()
-
-    def detach_quietly(self) -> None:
-        """Let go of the discarded file with the text that is still buffered."""
-        try:
-            self.close()
-        except ValueError:
-            pass
 
 
 @final

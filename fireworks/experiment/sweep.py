@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -199,7 +199,7 @@ class SweepRecord:
             connection.execute("INSERT OR REPLACE INTO metadata VALUES ('objective', ?)", (text,))
 
     @contextmanager
-    def _changing(self) -> Iterator[sqlite3.Connection]:
+    def _changing(self) -> Generator[sqlite3.Connection]:
         """A transaction that changes what the index says of the trials."""
         with self._store.lock:
             with self._store.transaction() as connection:

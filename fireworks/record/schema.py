@@ -40,7 +40,7 @@ CREATE TABLE series (
 CREATE TABLE metrics (
     series  INTEGER NOT NULL,
     step    INTEGER NOT NULL,
-    seq     INTEGER NOT NULL,             -- counts the log() calls of the whole run, in commit order
+    seq     INTEGER NOT NULL,             -- counts the log() calls of the whole run, by commit
     attempt INTEGER NOT NULL,             -- 0: no attempt
     value   REAL,                         -- NULL is NaN
     time    REAL NOT NULL,

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import final
@@ -71,7 +71,7 @@ class Store:
         return connection
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Generator[sqlite3.Connection]:
         """Run one transaction: committed at the end of the block, undone by an exception.
 
         It begins as a writer (``BEGIN IMMEDIATE``): a transaction that reads first and writes
@@ -115,7 +115,7 @@ _abandoned: list[sqlite3.Connection | None] = []
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
+def reading(path: Path) -> Generator[sqlite3.Connection]:
     """Open an experiment's database for reading, for a short while, leaving no trace of it.
 
     Reads also while other processes write. SQLite's own read-only mode would leave ``-wal`` and
@@ -143,7 +143,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[tuple[Path, str]]:
+def _readable(path: Path) -> Generator[tuple[Path, str]]:
     """Where to read a database from, and with which options, so that nothing is left there."""
     log, shared = (path.with_name(path.name + end) for end in ("-wal", "-shm"))
     rows_in_log = log.exists() and log.stat().st_size > 0
@@ -165,7 +165,7 @@ def _uri(path: Path, options: str) -> str:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Generator[None]:
     """Turn SQLite's errors about the file itself into ours, which say what to do."""
     try:
         yield

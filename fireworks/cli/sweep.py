@@ -1,0 +1,140 @@
+"""``fireworks sweep``: search for good parameters with the functions of a Python file."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+
+from fireworks.errors import WrongValue, suggest
+
+_ROWS = 20
+
+
+def run_sweep(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE_OR_MODULE",
+            help="Defines train(trial) and space(trial); may define maximize or minimize, the name "
+            "of a metric, and prepare(), called once before the sweep.",
+        ),
+    ],
+    trials: Annotated[int, typer.Option(min=1, help="How many trials to run.")],
+    workers: Annotated[int, typer.Option(min=1, help="How many run at once.")] = 2,
+    maximize: Annotated[str | None, typer.Option(help="The metric to make large.")] = None,
+    minimize: Annotated[str | None, typer.Option(help="The metric to make small.")] = None,
+    name: Annotated[str | None, typer.Option(help="Of the run; the file's by default.")] = None,
+    root: Annotated[Path, typer.Option(help="Where the run's folder is created.")] = Path("runs"),
+    seed: Annotated[int | None, typer.Option(min=0, help="Drawn and recorded if left out.")] = None,
+) -> None:
+    """Run a sweep: each trial in a process of its own, parameters proposed by Optuna."""
+    module = _load(source)
+    train, space = _required(module, "train"), _required(module, "space")
+    maximize, minimize = _objective(module, maximize, minimize)
+
+    from rich.console import Console
+
+    from fireworks.experiment import Experiment
+    from fireworks.factory import Factory, FactoryEvents
+
+    interrupted: list[bool] = []
+    with Experiment(name or Path(source).stem.rpartition(".")[2], root=root) as experiment:
+        factory = Factory(
+            train,
+            propose=space,
+            maximize=maximize,
+            minimize=minimize,
+            experiment=experiment,
+            workers=workers,
+            seed=seed,
+        )
+        factory.add_event_handler(FactoryEvents.INTERRUPTED, interrupted.append, True)
+        if hasattr(module, "prepare"):
+            module.prepare()
+        factory.run(trials=trials)
+    console = Console()
+    console.print(factory.table(rows=_ROWS))
+    if len(factory.records) > _ROWS:
+        console.print(f"… and {len(factory.records) - _ROWS} more", highlight=False)
+    shown = os.path.relpath(experiment.path)
+    shown = str(experiment.path) if shown.startswith("..") else shown
+    # Not console.print: a path must not be wrapped at the terminal's width.
+    print(f"\nseed {factory.seed}, recorded in {shown}\n\nnext: fireworks show {shown}")
+    if interrupted:
+        raise typer.Exit(130)
+
+
+def _load(source: str) -> ModuleType:
+    """The module that a file's path or an import name stands for.
+
+    Raises:
+        WrongValue: There is none, or it raises while it is imported.
+    """
+    path = Path(source)
+    is_file = source.endswith(".py") or path.is_file()
+    if is_file and not path.is_file():
+        raise WrongValue(f"there is no file {source!r}")
+    sys.path.insert(0, str(path.resolve().parent) if is_file else os.getcwd())
+    importlib.invalidate_caches()
+    try:
+        if not is_file:
+            return importlib.import_module(source)
+        return _import_file(path.resolve())
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else source
+        if isinstance(error, ModuleNotFoundError) and not is_file and error.name == source:
+            raise WrongValue(f"there is neither a file nor a module {source!r}") from None
+        raise WrongValue(
+            f"{source} cannot be imported: {type(error).__name__}: {error} ({where})"
+        ) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file by its name where that leads to it, so that trials can import it, too."""
+    name = path.stem
+    if name.isidentifier() and name not in sys.modules:
+        found = importlib.util.find_spec(name)
+        if found is not None and found.origin and Path(found.origin).resolve() == path:
+            return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(f"fireworks_sweep_{name}", path)
+    if spec is None or spec.loader is None:
+        raise WrongValue(f"{str(path)!r} is no Python file (its name does not end in .py)")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _required(module: ModuleType, name: str) -> Any:
+    value = getattr(module, name, None)
+    if not callable(value):
+        public = [each for each in vars(module) if not each.startswith("_")]
+        raise WrongValue(
+            f"{module.__file__} defines no function {name}(trial), which a sweep needs."
+            f"{suggest(name, public)}"
+        )
+    return value
+
+
+def _objective(
+    module: ModuleType, maximize: str | None, minimize: str | None
+) -> tuple[str | None, str | None]:
+    """What the options say, else what the file says."""
+    if maximize is None and minimize is None:
+        maximize, minimize = getattr(module, "maximize", None), getattr(module, "minimize", None)
+    if (maximize is None) == (minimize is None):
+        raise WrongValue(
+            "a sweep needs one objective: give either --maximize NAME or --minimize NAME, or set "
+            f'maximize = "name" or minimize = "name" in {module.__file__}; '
+            f"got maximize={maximize!r}, minimize={minimize!r}"
+        )
+    return maximize, minimize

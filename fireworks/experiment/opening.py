@@ -1,0 +1,66 @@
+"""Opening an experiment that is there already: to read, to go on with, to log to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from fireworks.experiment.experiment import Experiment
+from fireworks.record import layout
+from fireworks.record.index import read_index
+from fireworks.record.owner import Ownership
+
+
+def load_experiment(path: str | os.PathLike[str], write: bool = False) -> Experiment:
+    """Open an experiment that is there already.
+
+    Args:
+        path: Its folder.
+        write: Whether to go on with it as its owner: its status becomes running again. Without
+            it, everything can be read, also while others write, and nothing is left in the folder.
+
+    Raises:
+        ExperimentNotFound: There is no experiment at ``path``; the nearest name is offered.
+        DamagedFile: It is damaged, or was written by a newer release.
+        ExperimentInUse: ``write=True``, and another process owns it.
+        ExperimentReadOnly: ``write=True``, and the folder cannot be written to.
+    """
+    folder = layout.experiment_folder(path)
+    index = read_index(folder)
+    if not write:
+        return Experiment.opened(folder, index, writing=False)
+    owner = Ownership(folder)
+    try:
+        experiment = Experiment.opened(folder, read_index(folder), owner=owner)
+        experiment.resume()
+    except BaseException:
+        owner.release()
+        raise
+    return experiment
+
+
+def open_attempt(path: str | os.PathLike[str], trial: int, attempt: int) -> Experiment:
+    """Open an experiment in the process of a trial's attempt, to log to that trial.
+
+    It owns nothing: closing it leaves the run as it is. Every transaction is refused once the
+    attempt is no longer its trial's current, running one.
+
+    Raises:
+        ExperimentNotFound: There is no experiment at ``path``.
+        DamagedFile: It is damaged, or was written by a newer release.
+        ExperimentInUse: The attempt is not the trial's current, running one.
+    """
+    return join(layout.experiment_folder(path), trial, attempt)
+
+
+def join(folder: Path, trial: int | None, attempt: int | None, durable: bool = False) -> Experiment:
+    """Open an experiment for logging without owning it, for a trial or for none."""
+    experiment = Experiment.opened(
+        folder, read_index(folder), trial=trial, attempt=attempt, durable=durable
+    )
+    try:
+        experiment.check_attempt("log")
+    except BaseException:
+        experiment.close()
+        raise
+    return experiment

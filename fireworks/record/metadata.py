@@ -1,0 +1,35 @@
+"""The table of metadata: what is known of a run, as JSON by key."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from fireworks.record.json_values import decode, encode
+from fireworks.record.schema import NO_TRIAL
+
+
+def write_metadata(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    """Set some keys, in the caller's transaction."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO metadata VALUES (?,?)",
+        [(key, encode(value, what=f"The metadata {key!r}")) for key, value in values.items()],
+    )
+
+
+def read_metadata(connection: sqlite3.Connection) -> dict[str, Any]:
+    """Everything, by key."""
+    rows = connection.execute("SELECT key, value FROM metadata ORDER BY key")
+    return {key: decode(value) for key, value in rows}
+
+
+def last_metrics(connection: sqlite3.Connection) -> dict[str, float | None]:
+    """The last value of each metric that belongs to no trial; None is NaN."""
+    return dict(
+        connection.execute(
+            "SELECT name, value FROM latest JOIN series ON series.id = latest.series "
+            "WHERE trial = ? ORDER BY name",
+            (NO_TRIAL,),
+        ).fetchall()
+    )
