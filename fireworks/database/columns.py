@@ -142,9 +142,9 @@ def _cells(message: Message, name: str, column: sa.Column[Any]) -> Sequence[Any]
 def from_rows(rows: Sequence[Sequence[Any]], columns: Sequence[sa.Column[Any]]) -> Message:
     """Return rows that a SELECT gave as a Message; the kinds come from the declared types."""
     across = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
-    return Message(
-        {column.name: _column(cells, column) for column, cells in zip(columns, across, strict=True)}
-    )
+    # SQLAlchemy's names are a kind of str that carries how it is quoted: str() makes them plain.
+    named = zip(columns, across, strict=True)
+    return Message({str(column.name): _column(cells, column) for column, cells in named})
 
 
 def _column(cells: Sequence[Any], column: sa.Column[Any]) -> Any:

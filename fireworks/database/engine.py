@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, NoSuchTableError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, NoSuchTableError
 from sqlalchemy.pool import NullPool
 
 from fireworks.errors import DatabaseNotFound, TableNotFound, WrongType, WrongValue, suggest
@@ -69,6 +69,8 @@ def reflect(table: TableLike, engine: sa.Engine) -> sa.Table:
             raise TableNotFound(
                 f"There is no table {table!r} in {engine.url.render_as_string()}.{hint}"
             ) from None
+        except DatabaseError as error:
+            raise WrongValue(f"{engine.url.render_as_string()}: {error.orig}.") from error
     mapped = getattr(table, "__table__", None)
     if isinstance(mapped, sa.Table):
         return mapped

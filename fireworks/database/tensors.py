@@ -96,10 +96,11 @@ def decode(cells: Sequence[bytes]) -> torch.Tensor:
             raise DamagedFile(f"The tensor in row {row} has {len(cell)} bytes instead of {size}.")
     # One copy of all bytes, then one that leaves the headers out.
     together = np.frombuffer(b"".join(cells), dtype=np.uint8).reshape(len(cells), size)
-    values = np.ascontiguousarray(together[:, start:])
-    if dtype == _BFLOAT16:
-        return torch.from_numpy(values.view(np.int16).reshape(-1, *shape)).view(torch.bfloat16)
-    return torch.from_numpy(values.view(dtype).reshape(-1, *shape))
+    values = together[:, start:].copy()
+    bfloat16 = dtype == _BFLOAT16
+    array = values.view(np.int16 if bfloat16 else dtype).reshape(len(cells), *shape)
+    tensor = torch.from_numpy(array)
+    return tensor.view(torch.bfloat16) if bfloat16 else tensor
 
 
 def _header_bytes(cell: bytes) -> int:

@@ -17,14 +17,15 @@ from fireworks.source import Source
 class WriterSource(Source):
     """Writes rows to a table, commits them, then passes them on.
 
-    Each Message of the input is one transaction. A row whose key is in the table already replaces
-    what is there, so that writing the same rows again changes nothing. Rows are written when they
-    are pulled: iterate the source, or call `drain`. It is a stream.
+    Each batch of the input is one transaction (1,024 rows where it has no batches). A row whose
+    key is in the table already replaces what is there, so that writing the same rows again changes
+    nothing. Rows are written when they are pulled: iterate the source, or call `drain`. It is a
+    stream.
 
     Args:
         table: A Table, a mapped class, or the name of a table; it must exist.
         engine: An SQLAlchemy engine or URL, or the path of a SQLite file. (SQLite, for now.)
-        inputs: The source of the rows; its batches are the transactions.
+        inputs: The source of the rows.
         name: Tells this source from others of its class.
 
     Raises:
@@ -53,7 +54,7 @@ class WriterSource(Source):
 
     def stream(self, start: object = None) -> Iterator[Message]:
         """Yield the input's Messages, each after its commit."""
-        with iter(self.input) as messages:
+        with self.input.chunks() as messages:
             for message in messages:
                 self._write(message)
                 yield message
@@ -65,6 +66,7 @@ class WriterSource(Source):
     def _write(self, message: Message) -> None:
         if not len(message):
             return
+        records = to_records(message, self.table)
         insert = sqlite.insert(self.table)
         changed = {
             name: insert.excluded[name] for name in message.columns if name != self._key.name
@@ -74,7 +76,6 @@ class WriterSource(Source):
             if changed
             else insert.on_conflict_do_nothing()
         )
-        records = to_records(message, self.table)
         try:
             with self.engine.begin() as connection:
                 connection.execute(upsert, records)

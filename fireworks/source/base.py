@@ -22,14 +22,22 @@ Rows = NDArray[np.int64]
 Read = Callable[[Any, Rows], Message]
 
 
-class _OfTheInput:
-    """A class attribute that is the input's, until a subclass or an object has its own."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
+class _NumRowsOfTheInput:
+    """``num_rows`` of the input, until a subclass or an object has its own."""
 
     def __get__(self, source: Source | None, owner: type) -> Any:
-        return self if source is None else getattr(source.input, self._name)
+        if source is None:
+            return self
+        if source.inputs or source.needs_inputs:
+            above = source.input
+            if source.indexed:
+                return above.num_rows
+        elif source.indexed:
+            raise WrongType(
+                f"{owner.__name__} implements read; it needs num_rows beside it, as an attribute "
+                "or a property."
+            )
+        raise WrongType(_no_rows_by_index(source))
 
 
 def _guarded(read: Read) -> Read:
@@ -104,7 +112,7 @@ class Source:
             """Rows in one epoch."""
             ...
     else:
-        num_rows = _OfTheInput()
+        num_rows = _NumRowsOfTheInput()
 
     # -- making one -------------------------------------------------------------------------------
 
@@ -278,7 +286,7 @@ class Source:
             return self.read(np.arange(min(n, self.num_rows)))
         taken: list[Message] = []
         count = 0
-        with Pass(self, self._next_epoch) as chunks:
+        with iter(self) as chunks:
             for chunk in chunks:
                 taken.append(chunk)
                 count += len(chunk)
@@ -287,13 +295,13 @@ class Source:
         return concat(taken)[:n] if taken else Message()
 
     def blocks(self, max_rows: int = 4096) -> Iterator[Message]:
-        """Yield the rows of epoch 0 in order, in blocks for work that goes through them once.
+        """Yield the rows of epoch 0 in order, for work that looks at each once; it is no pass.
 
         Args:
             max_rows: Rows in a block of an indexed source; a stream comes in its own chunks.
         """
         if not self.indexed:
-            yield from self.chunks()
+            yield from self.streamed()
             return
         for start in range(0, self.num_rows, max_rows):
             yield self.read(np.arange(start, min(start + max_rows, self.num_rows)))
@@ -345,7 +353,7 @@ class Source:
         return rows[rows < self.num_rows]
 
     def __iter__(self) -> Pass:
-        return Pass(self, self._next_epoch)
+        return Pass(self, self._next_epoch, self.item_rows)
 
     def rows(self) -> Generator[Message]:
         """Yield the rows of one pass one by one, as one-row Messages."""
@@ -353,7 +361,17 @@ class Source:
             for i in range(len(item)):
                 yield item[i : i + 1]
 
-    def chunks(self) -> Generator[Message]:
+    def chunks(self, max_rows: int = 1024) -> Pass:
+        """Open a pass whose items are as large as suits bulk work.
+
+        Args:
+            max_rows: Rows in an item where this source's own items are single rows; its batches
+                stay as they are, and a stream comes in its own chunks.
+        """
+        size = self.item_rows if self.indexed else 1
+        return Pass(self, self._next_epoch, max_rows if size == 1 else size)
+
+    def streamed(self) -> Generator[Message]:
         """Yield what a streamed source has, chunk by chunk, without positions."""
         if "transform" in self._methods:
             with iter(self.input) as items:

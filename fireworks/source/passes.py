@@ -26,16 +26,22 @@ class Pass(Iterator[Message]):
     indexed source a pass is finished when its last item is handed out: loops that know the length
     never ask for one more. A pass belongs to one thread.
 
-    Attributes:
+    Args:
+        source: The source.
         epoch: The epoch of this pass, from 0.
+        item_rows: Rows in each item of an indexed source; a stream comes in its own chunks.
     """
 
-    def __init__(self, source: Source, epoch: int) -> None:
+    def __init__(self, source: Source, epoch: int, item_rows: int) -> None:
         self.epoch = epoch
         self._source = source
         self._handed_out = 0
-        self._length = len(source) if source.indexed else None
-        self._items = source.chunks() if self._length is None else indexed_items(source, epoch)
+        self._length: int | None = None
+        if source.indexed:
+            self._length = -(-source.num_rows // item_rows)
+            self._items = indexed_items(source, epoch, item_rows)
+        else:
+            self._items = source.streamed()
 
     def __next__(self) -> Message:
         try:
@@ -65,9 +71,9 @@ class Pass(Iterator[Message]):
         self.close()
 
 
-def indexed_items(source: Source, epoch: int) -> Generator[Message]:
-    """Yield the items of an indexed source, in one epoch."""
-    num_rows, size = source.num_rows, source.item_rows
+def indexed_items(source: Source, epoch: int, size: int) -> Generator[Message]:
+    """Yield the rows of an epoch of an indexed source, in items of ``size`` rows."""
+    num_rows = source.num_rows
     first = epoch * num_rows
     step = max(1, _ROWS_PER_READ // size) * size
     for start in range(0, num_rows, step):
