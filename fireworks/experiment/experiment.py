@@ -9,21 +9,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
-from fireworks.errors import ExperimentReadOnly, WrongType, WrongValue
+from fireworks.errors import DatabaseNotFound, ExperimentReadOnly, WrongType, WrongValue
 from fireworks.experiment import files, frames, lifetime
-from fireworks.experiment.notes import Notes
+from fireworks.experiment.annotations import Notes, check_tags
+from fireworks.experiment.creation import create_run
 from fireworks.experiment.parameters import Parameters, write_parameters
 from fireworks.experiment.scalar import scalar
+from fireworks.experiment.steps import Steps
 from fireworks.experiment.sweep import SweepRecord, require_running
 from fireworks.experiment.writer import MetricWriter
 from fireworks.record import layout
-from fireworks.record.capture import capture
 from fireworks.record.index import Index, read_index
 from fireworks.record.metadata import last_metrics, read_metadata, write_metadata
 from fireworks.record.owner import Ownership
 from fireworks.record.ranking import read_params
 from fireworks.record.schema import NO_TRIAL
-from fireworks.record.store import Store, create_database, reading
+from fireworks.record.store import Store, reading
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     import pandas
     import sqlalchemy
 
-_LARGEST_STEP = 2**63 - 1
 _INDEX_SECONDS = 1.0  # the last metrics in experiment.json are at most this much behind a flush
 
 
@@ -70,38 +70,11 @@ class Experiment:
         *,
         durable: bool = False,
     ) -> None:
-        layout.check_name(name, what="An experiment's name")
-        index = Index(name=name, number=0, id="", description=description, tags=_tags(tags))
-        index.created = time.time()
-        metadata = {"seq": 0, "description": description, "started": index.created, **capture()}
-        owner: Ownership | None = None
-
-        def build(folder: Path, number: int) -> None:
-            nonlocal owner
-            index.number, index.id = number, layout.run_id(name, number)
-            if owner is None:
-                owner = Ownership(folder)
-                create_database(folder / layout.DATABASE)
-                store = Store(folder / layout.DATABASE)
-                try:
-                    with store.transaction() as connection:
-                        write_metadata(connection, metadata)
-                        index.parameters = write_parameters(connection, parameters or {})
-                finally:
-                    store.close()
-            index.write(folder)
-
+        path, index, owner = create_run(name, root, description, tags, parameters or {})
         try:
-            path = layout.new_folder(root, name, build)
-            assert owner is not None
-            owner.moved(path)
             self._begin(path, index, owner=owner, durable=durable)
-            with self._store.transaction() as connection:
-                known = {"name": name, "number": index.number, "id": index.id}
-                write_metadata(connection, {**known, "status": "running", "tags": index.tags})
         except BaseException:
-            if owner is not None:
-                owner.release()
+            owner.release()
             raise
 
     @classmethod
@@ -129,7 +102,7 @@ class Experiment:
         self._attempt = attempt
         self._durable = durable
         self._closed = False
-        self._next_step: int | None = None
+        self._steps = Steps(self._highest_step)
         self._index_written = time.monotonic()
         self._writing: Store | None = None
         self._writer: MetricWriter | None = None
@@ -196,7 +169,7 @@ class Experiment:
     @tags.setter
     def tags(self, tags: Iterable[str]) -> None:
         self._require_owner("change the tags")
-        words = _tags(tags)
+        words = check_tags(tags)
         with self._store.transaction() as connection:
             write_metadata(connection, {"tags": words})
         self._index.tags = words
@@ -280,13 +253,7 @@ class Experiment:
         writer = self._writer
         if writer is None:
             raise self._not_writable("log")
-        if type(step) is not int:
-            step = self._step(step)
-        elif not -_LARGEST_STEP <= step < _LARGEST_STEP:
-            raise WrongValue(f"A step must fit in 64 bits; got {step}.")
-        writer.put(step, values)
-        if self._next_step is not None and step >= self._next_step:
-            self._next_step = step + 1
+        writer.put(self._steps.checked(step), values)
         if self._durable:
             writer.flush()
 
@@ -295,8 +262,7 @@ class Experiment:
 
         Args:
             frame: A table with a column ``step`` and one column of numbers for each metric: a
-                DataFrame, a Message, or a mapping of names to sequences of one length. None and
-                NaN in a DataFrame both count as NaN.
+                DataFrame, a Message, or a mapping of names to sequences of one length.
 
         Raises:
             WrongValue: There is no column ``step``, or the lengths differ.
@@ -306,7 +272,7 @@ class Experiment:
         if writer is None:
             raise self._not_writable("log")
         columns = frames.columns_of(frame)
-        steps = [self._step(each) for each in columns.pop("step")]
+        steps = [self._steps.checked(each) for each in columns.pop("step")]
         now = time.time()
         named = [
             (name, [scalar(name, each) for each in column]) for name, column in columns.items()
@@ -317,23 +283,6 @@ class Experiment:
                 for i, step in enumerate(steps)
             ]
         )
-        if steps and self._next_step is not None:
-            self._next_step = max(self._next_step, max(steps) + 1)
-
-    def _step(self, step: Any) -> int:
-        if step is None:
-            if self._next_step is None:
-                self._next_step = self._highest_step() + 1
-            return self._next_step
-        try:
-            number = step.__index__()
-        except (AttributeError, TypeError):
-            raise WrongType(
-                f"A step must be an integer; got {type(step).__name__}: {step!r:.60}."
-            ) from None
-        if not -_LARGEST_STEP <= number < _LARGEST_STEP:
-            raise WrongValue(f"A step must fit in 64 bits; got {number}.")
-        return number
 
     def _highest_step(self) -> int:
         trial = NO_TRIAL if self._trial is None else self._trial
@@ -416,31 +365,24 @@ class Experiment:
         copied = files.copy_into(Path(path), target)
         with self._store.transaction() as connection:
             self._guard(connection)
-            connection.executemany(
-                "INSERT OR REPLACE INTO artifacts VALUES (?,?,?,?,?,?)",
-                [
-                    (
-                        each.path.relative_to(self._path).as_posix(),
-                        NO_TRIAL if self._trial is None else self._trial,
-                        self._attempt or 0,
-                        each.size,
-                        each.sha256,
-                        time.time(),
-                    )
-                    for each in copied
-                ],
-            )
+            files.record(connection, self._path, copied, self._trial, self._attempt)
         return target
 
     def database(self, name: str) -> sqlalchemy.Engine:
         """Return a SQLAlchemy engine on ``name.sqlite`` in the folder, made at its first use.
 
         In an experiment that was opened for reading, the engine reads only.
+
+        Raises:
+            WrongType, WrongValue: The name cannot be a file's.
+            DatabaseNotFound: Opened for reading, and there is no such database.
         """
         layout.check_name(name, what="A database's name")
         path = self._path / f"{name}.sqlite"
         if path.name == layout.DATABASE:
             raise WrongValue(f"{layout.DATABASE} is the experiment's own; choose another name.")
+        if self._writer is None and not path.is_file():
+            raise DatabaseNotFound(f"There is no database {path.name!r} in {str(self._path)!r}.")
         return files.database_engine(path, writable=self._writer is not None)
 
     # -- reading --------------------------------------------------------------------------------
@@ -615,6 +557,7 @@ class Experiment:
     def _heartbeat(self) -> None:
         if self._owner is not None:
             self._owner.heartbeat()
+            self._refresh_index()
 
     def _refresh_index(self) -> None:
         """Bring the last metrics in experiment.json up to date, not more often than needed."""
@@ -625,8 +568,9 @@ class Experiment:
         self._write_index()
 
     def _write_index(self) -> None:
-        self._index.write(self._path)
-        self._index_written = time.monotonic()
+        with self._store.lock:  # the background thread writes it as well
+            self._index.write(self._path)
+            self._index_written = time.monotonic()
 
     def resume(self) -> None:
         """Note that the run goes on; ``load_experiment(path, write=True)`` does it."""
@@ -635,21 +579,19 @@ class Experiment:
             write_metadata(connection, {"status": "running", "ended": None})
         self._write_index()
 
-    def forked(self) -> None:
-        """In a forked child: this process may log, but owns nothing."""
+    def before_fork(self) -> None:
+        """Prepare for a fork of this process: no connection of SQLite may be open across it."""
+        self._store.suspend()
+
+    def after_fork(self) -> None:
+        """Go on in the process that has forked."""
+        self._store.resume()
+
+    def after_fork_in_child(self) -> None:
+        """Go on in the child, which may log, but owns nothing."""
         if self._owner is not None:
-            self._owner.forget()
+            self._owner.release()
             self._owner = None
-        self._store.abandon()
+        self._store.renew()
         if self._writer is not None:
             self._writer.abandon()
-
-
-def _tags(tags: Iterable[str]) -> list[str]:
-    if isinstance(tags, str):
-        raise WrongType(f"tags must be a list of strings; got the string {tags!r}. Use [{tags!r}].")
-    words = list(tags)
-    for word in words:
-        if not isinstance(word, str):
-            raise WrongType(f"A tag must be a string; got {type(word).__name__}: {word!r}.")
-    return list(dict.fromkeys(words))

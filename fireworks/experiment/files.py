@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import io
 import os
+import sqlite3
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +16,7 @@ from urllib.parse import quote
 
 from fireworks.errors import WrongValue
 from fireworks.record.atomic import sync_folder, temporary_name
+from fireworks.record.schema import NO_TRIAL
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -150,6 +153,25 @@ def copy_into(source: Path, target: Path) -> list[Copied]:
             size += len(block)
             copy.write(block)
     return [Copied(target, size, digest.hexdigest())]
+
+
+def record(
+    connection: sqlite3.Connection,
+    folder: Path,
+    copied: list[Copied],
+    trial: int | None,
+    attempt: int | None,
+) -> None:
+    """Write copied files to the table of artifacts, with paths relative to the run's folder."""
+    owner = (NO_TRIAL if trial is None else trial, attempt or 0)
+    now = time.time()
+    connection.executemany(
+        "INSERT OR REPLACE INTO artifacts VALUES (?,?,?,?,?,?)",
+        [
+            (each.path.relative_to(folder).as_posix(), *owner, each.size, each.sha256, now)
+            for each in copied
+        ],
+    )
 
 
 def database_engine(path: Path, *, writable: bool) -> sqlalchemy.Engine:

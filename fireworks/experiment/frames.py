@@ -45,9 +45,6 @@ def columns_of(table: Any) -> dict[str, list[Any]]:
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise WrongValue(f"The columns differ in length: {lengths}.")
-    if hasattr(table, "columns"):  # a DataFrame shows a missing number as None in object columns
-        for name, column in columns.items():
-            columns[name] = [float("nan") if each is None else each for each in column]
     return columns
 
 

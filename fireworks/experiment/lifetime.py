@@ -7,6 +7,7 @@ import contextlib
 import os
 import sys
 import weakref
+from multiprocessing import util
 from typing import Protocol
 
 
@@ -17,8 +18,16 @@ class Open(Protocol):
         """End it with a status."""
         ...
 
-    def forked(self) -> None:
-        """Go on in a forked child."""
+    def before_fork(self) -> None:
+        """Prepare for a fork."""
+        ...
+
+    def after_fork(self) -> None:
+        """Go on in the process that has forked."""
+        ...
+
+    def after_fork_in_child(self) -> None:
+        """Go on in the child."""
         ...
 
 
@@ -43,17 +52,42 @@ def status_after(error: BaseException | None) -> str:
 
 
 def _close_all() -> None:
-    # The interpreter keeps the exception that ends a script here, before it runs this.
-    status = status_after(getattr(sys, "last_value", None))
+    # A script's exception is kept by the interpreter; that of a multiprocessing child is on its
+    # way out while this runs.
+    status = status_after(sys.exc_info()[1] or getattr(sys, "last_value", None))
     with contextlib.ExitStack() as stack:  # one that cannot be closed does not keep the others
         for experiment in list(_open):
             stack.callback(experiment.close, status)
 
 
+_forking: list[Open] = []
+
+
+def _before_fork() -> None:
+    _forking[:] = _open
+    for experiment in _forking:
+        experiment.before_fork()
+
+
 def _after_fork() -> None:
-    for experiment in list(_open):
-        experiment.forked()
+    for experiment in _forking:
+        experiment.after_fork()
+    _forking.clear()
+
+
+def _after_fork_in_child() -> None:
+    for experiment in _forking:
+        experiment.after_fork_in_child()
+    _forking.clear()
+
+
+def _in_new_process(_: object) -> None:
+    util.Finalize(None, _close_all, exitpriority=10)
 
 
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
+)
+# A child of multiprocessing ends without running atexit, and with its own finalizers only.
+util.register_after_fork(_in_new_process, _in_new_process)

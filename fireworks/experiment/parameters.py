@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, final
 
 from fireworks.errors import WrongType, WrongValue, suggest
-from fireworks.record.json_values import decode, encode
+from fireworks.record.json_values import check_unicode, decode, encode
 from fireworks.record.schema import NO_TRIAL
 
 
@@ -61,19 +61,26 @@ class _NoParameter(WrongValue, KeyError):
     """A parameter that is not there: a KeyError, as in every mapping."""
 
 
-def write_parameters(
-    connection: sqlite3.Connection, parameters: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Replace the run's own parameters and return them as they will be read."""
+def encoded(trial: int, parameters: Mapping[str, Any]) -> list[tuple[int, str, str]]:
+    """The rows of the table of parameters.
+
+    Raises:
+        WrongType, WrongValue: A name or value that cannot be recorded.
+    """
     rows: list[tuple[int, str, str]] = []
     for name, value in parameters.items():
         if not isinstance(name, str):
             raise WrongType(f"A parameter's name must be a string; got {name!r}.")
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise WrongValue(f"The parameter's name {name!r} is not valid Unicode.") from None
-        rows.append((NO_TRIAL, name, encode(value, what=f"The parameter {name!r}")))
+        check_unicode(name, what="A parameter's name")
+        rows.append((trial, name, encode(value, what=f"The parameter {name!r}")))
+    return rows
+
+
+def write_parameters(
+    connection: sqlite3.Connection, parameters: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Replace the run's own parameters and return them as they will be read."""
+    rows = encoded(NO_TRIAL, parameters)
     connection.execute("DELETE FROM params WHERE trial = ?", (NO_TRIAL,))
     connection.executemany("INSERT INTO params VALUES (?,?,?)", rows)
     return {name: decode(text) for _, name, text in rows}

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, final
 
 from fireworks.errors import ExperimentInUse, WrongValue
+from fireworks.experiment.parameters import encoded
 from fireworks.record.index import Index
 from fireworks.record.json_values import encode
 from fireworks.record.ranking import best_trial
@@ -43,10 +44,7 @@ class SweepRecord:
             WrongValue: There is a trial of that number, or a parameter is not a JSON value.
             WrongType: A parameter is not a JSON value.
         """
-        rows = [
-            (number, name, encode(value, what=f"The parameter {name!r}"))
-            for name, value in params.items()
-        ]
+        rows = encoded(number, params)
         with self._store.transaction() as connection:
             if connection.execute("SELECT 1 FROM trials WHERE number = ?", (number,)).fetchone():
                 raise WrongValue(f"There is a trial {number} already.")

@@ -11,6 +11,7 @@ from typing import Any, final
 
 from fireworks.errors import FireworksError, WrongType, WrongValue
 from fireworks.experiment.scalar import DeviceScalar, scalar
+from fireworks.record.json_values import check_unicode
 from fireworks.record.owner import HEARTBEAT_SECONDS
 from fireworks.record.store import Store
 
@@ -87,7 +88,8 @@ class MetricWriter:
                 break
         self._queue.append((step, values, time.time()))
         if self._idle:
-            self.start()
+            if self._thread is None:
+                self.start()
             self._wake.set()
         elif len(self._queue) >= FULL_QUEUE:
             self.flush()
@@ -155,10 +157,7 @@ class MetricWriter:
                 )
             if not name.strip() or "\0" in name:
                 raise WrongValue(f"A metric's name is empty or holds a NUL character: {name!r}.")
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                raise WrongValue(f"The metric's name {name!r} is not valid Unicode.") from None
+            check_unicode(name, what="A metric's name")
         self._names.update(values)
 
     def _raise(self) -> None:
@@ -229,7 +228,7 @@ class MetricWriter:
         while not self._closed.is_set():
             if self._queue and self._refusal is None:
                 self._closed.wait(GATHER_SECONDS)
-                self._commit_in_background()
+                self._in_background(self.flush)
             else:
                 self._idle = True
                 # A caller may have appended before it could see that: look again.
@@ -239,11 +238,11 @@ class MetricWriter:
                 self._idle = False
             if time.monotonic() - called >= HEARTBEAT_SECONDS:
                 called = time.monotonic()
-                self._on_idle()
+                self._in_background(self._on_idle)
 
-    def _commit_in_background(self) -> None:
+    def _in_background(self, work: Callable[[], None]) -> None:
         try:
-            self.flush()
+            work()
         except BaseException as error:
             self._error = error  # raised by the next call
             self._closed.wait(GATHER_SECONDS)

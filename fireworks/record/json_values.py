@@ -69,3 +69,16 @@ def decode(text: str) -> Any:
         ValueError: The text is not JSON.
     """
     return json.loads(text)
+
+
+def check_unicode(text: str, *, what: str) -> str:
+    """Return ``text``, if it can be written as UTF-8.
+
+    Raises:
+        WrongValue: It holds half of a surrogate pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise WrongValue(f"{what} is not valid Unicode: {text!r:.100}.") from None
+    return text

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, final
 
-from fireworks.errors import ExperimentInUse
+from fireworks.errors import ExperimentInUse, ExperimentReadOnly
 from fireworks.record.layout import LOCK
 
 HEARTBEAT_SECONDS = 10.0
@@ -29,11 +29,17 @@ class Ownership:
     Raises:
         ExperimentInUse: Another process owns it, or this one already does; the message names
             its pid and host.
+        ExperimentReadOnly: The folder cannot be written to.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / LOCK
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ExperimentReadOnly(
+                f"{str(folder)!r} cannot be written to: {error.strerror}. "
+                "Without write=True it can be read."
+            ) from None
         try:
             self._take(folder)
             content = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
@@ -62,23 +68,15 @@ class Ownership:
                 f"meanwhile: load_experiment({str(folder)!r})"
             ) from None
 
-    def moved(self, folder: Path) -> None:
-        """Note that the run's folder was renamed to ``folder``."""
-        self._path = folder / LOCK
-
     def heartbeat(self) -> None:
         """Show readers on other hosts that the owner lives."""
         os.utime(self._descriptor)
 
     def release(self) -> None:
-        """Give the run up. Called again, or in a forked child after ``forget``: does nothing."""
+        """Give the run up. In a forked child: close its copy, so that the lock is the parent's."""
         if self._descriptor >= 0:
             descriptor, self._descriptor = self._descriptor, -1
             os.close(descriptor)
-
-    def forget(self) -> None:
-        """In a forked child: close the copy, so that the lock ends with the parent."""
-        self.release()  # closing a copy leaves the lock to the other
 
 
 def read_owner(folder: Path) -> dict[str, Any]:

@@ -100,18 +100,25 @@ class Store:
             if connection is not None:
                 connection.close()
 
-    def abandon(self) -> None:
-        """In a forked child: leave the parent's connection alone, without closing it.
+    def suspend(self) -> None:
+        """Close the connection before a fork, and let no transaction begin until ``resume``.
 
-        SQLite forbids to use a connection across a fork, closing included. The lock is made anew
-        because another thread of the parent may have held it at the fork.
+        SQLite keeps an account of a process's locks that a child would inherit and believe:
+        another process could then remove the log that the child writes to.
         """
-        _abandoned.append(self._connection)
+        self.lock.acquire()
+        connection = self._connection
+        if connection is not None and not connection.in_transaction:
+            self.close()
+
+    def resume(self) -> None:
+        """Allow transactions again, in the process that has forked."""
+        self.lock.release()
+
+    def renew(self) -> None:
+        """Allow transactions again, in the child: with a connection and a lock of its own."""
         self._connection = None
         self.lock = threading.RLock()
-
-
-_abandoned: list[sqlite3.Connection | None] = []
 
 
 @contextmanager

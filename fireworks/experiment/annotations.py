@@ -1,11 +1,12 @@
-"""Notes that people wrote about a run."""
+"""What people say about a run: tags and notes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, final
 
 from fireworks.errors import WrongType
+from fireworks.record.json_values import check_unicode
 
 
 @final
@@ -23,8 +24,7 @@ class Notes(Sequence[str]):
 
     def append(self, text: str) -> None:
         """Add a note."""
-        if not isinstance(text, str):
-            raise WrongType(f"A note must be a string; got {type(text).__name__}: {text!r:.60}.")
+        check_text(text, what="A note")
         self._write(text)
         self._texts.append(text)
 
@@ -41,3 +41,22 @@ class Notes(Sequence[str]):
 
     def __repr__(self) -> str:
         return repr(self._texts)
+
+
+def check_text(text: object, *, what: str) -> str:
+    """Return a text that can be recorded.
+
+    Raises:
+        WrongType: It is not a string.
+        WrongValue: It is not valid Unicode.
+    """
+    if not isinstance(text, str):
+        raise WrongType(f"{what} must be a string; got {type(text).__name__}: {text!r:.60}.")
+    return check_unicode(text, what=what)
+
+
+def check_tags(tags: Iterable[str]) -> list[str]:
+    """Return tags as a list without doubles; raises like ``check_text``."""
+    if isinstance(tags, str):
+        raise WrongType(f"tags must be a list of strings; got the string {tags!r}. Use [{tags!r}].")
+    return list(dict.fromkeys(check_text(each, what="A tag") for each in tags))
