@@ -136,7 +136,7 @@ class Factory:
         with ExitStack() as stack:
             if not self._entered:
                 stack.callback(self.close)
-            backend = self._open_backend(train.modules)
+            backend = self._open_backend(train)
             experiment = self._open_experiment()
             file = stack.enter_context(train.file())
             self._sweep.run(trials, experiment, backend, train.name, file)
@@ -234,9 +234,9 @@ class Factory:
         finally:
             self._trial = None
 
-    def _open_backend(self, modules: list[str]) -> Backend:
+    def _open_backend(self, train: Transport) -> Backend:
         if self._backend is None:
-            server = ForkServer(modules)
+            server = ForkServer(train.required, train.modules)
             self._backend, self._owns_backend = server, True
             server.start()
         return self._backend

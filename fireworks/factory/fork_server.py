@@ -65,15 +65,17 @@ class ForkServer(Backend):
 
     Args:
         modules: What to import before forking, besides torch, Ignite and Fireworks.
+        optional: The same, but one that cannot be imported is only warned of.
     """
 
-    def __init__(self, modules: Iterable[str] = ()) -> None:
+    def __init__(self, modules: Iterable[str] = (), optional: Iterable[str] = ()) -> None:
         if sys.platform != "linux":
             raise SweepFailed(
                 f"a sweep needs Linux, whose processes it forks; this is {sys.platform!r}. "
                 "On Windows, run it inside WSL 2."
             )
-        self._modules = list(dict.fromkeys(modules))
+        self._required = frozenset(modules)
+        self._modules = list(dict.fromkeys([*modules, *optional]))
         self._server: _Server | None = None
         self._attempts: dict[str, _Attempt] = {}
         self._selector = selectors.DefaultSelector()
@@ -103,7 +105,7 @@ class ForkServer(Backend):
             SweepFailed: A module cannot be imported there, or the server ends; with the traceback.
         """
         if self._server is None:
-            self._server = _Server(self._modules)
+            self._server = _Server(self._modules, self._required)
             self._selector.register(self._server.control, selectors.EVENT_READ)
 
     def submit(self, job: Job) -> None:
@@ -260,9 +262,11 @@ class ForkServer(Backend):
 class _Server:
     """The server's process, its socket, and the thread that started it."""
 
-    def __init__(self, modules: list[str]) -> None:
+    def __init__(self, modules: list[str], required: frozenset[str]) -> None:
+        self._required = required
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
         self._process: subprocess.Popen[bytes] | None = None
+        self._keeper: threading.Thread | None = None
         left_out: dict[str, str] = {}
         try:
             while offenders := self._launch(modules, list(left_out)):
@@ -335,9 +339,10 @@ class _Server:
                 f"the fork server ended while it imported its modules:\n{self._last_output()}"
             )
         for name, trace in answer["failed"].items():
-            raise SweepFailed(
-                f"the module {name!r} cannot be imported in the processes of the trials:\n{trace}"
-            )
+            message = f"the module {name!r} cannot be imported in the processes of the trials"
+            if name in self._required:
+                raise SweepFailed(f"{message}:\n{trace}")
+            logger.warning("%s: %s", message, trace.strip().splitlines()[-1])
         return answer["offenders"]
 
     def _popen(self, control: socket.socket) -> subprocess.Popen[bytes]:
@@ -363,6 +368,8 @@ class _Server:
 
     def _stop(self) -> None:
         """Close the socket, which ends the server; by force where that does not help."""
+        if self._keeper is None:
+            return
         self.control.close()
         self._keeper.join(10)
         if self._keeper.is_alive() and self._process is not None:

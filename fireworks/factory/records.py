@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 State: TypeAlias = Literal["queued", "running", "completed", "pruned", "stopped", "failed"]
 FINISHED = ("completed", "pruned", "stopped", "failed")
+_ORDER = (*FINISHED, "running", "queued")
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,11 @@ class TrialRecord:
 
 
 def ranked(records: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
-    """The records, best first; those without a value last, in the order of their numbers."""
+    """The records, best first; those without a value last, grouped by their states."""
 
-    def key(record: TrialRecord) -> tuple[bool, float, int]:
+    def key(record: TrialRecord) -> tuple[int, float, int]:
         value = 0.0 if record.value is None else objective.best_first(record.value)
-        return record.value is None, value, record.number
+        return _ORDER.index(record.state), value, record.number
 
     return sorted(records, key=key)
 
@@ -116,10 +118,10 @@ def to_table(records: Sequence[TrialRecord], objective: Objective, rows: int | N
     ]
     metrics = [objective.metric, *(each for each in others if each != objective.metric)]
     table = Table(title=f"{len(records)} trials, {objective.direction} {objective.metric}")
-    table.add_column("trial", justify="right")
-    table.add_column("state")
+    table.add_column("trial", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
     for name in (*metrics, *params, "seconds"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     if any(record.reason for record in records):
         table.add_column("reason", overflow="fold")
     for record in ranked(records, objective)[:rows]:
@@ -128,7 +130,7 @@ def to_table(records: Sequence[TrialRecord], objective: Objective, rows: int | N
         cells += [_cell(record.params.get(name)) for name in params]
         cells.append("" if record.seconds is None else f"{record.seconds:.1f}")
         if record.reason:
-            cells.append(record.reason)
+            cells.append(textwrap.shorten(record.reason, 80, placeholder=" …"))
         style = {"completed": "", "failed": "red", "stopped": "yellow"}.get(record.state, "dim")
         # Text: a reason may hold square brackets, which rich would take for markup.
         table.add_row(*(Text(cell) for cell in cells), style=style)

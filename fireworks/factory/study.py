@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast, final
 
@@ -57,12 +58,8 @@ class StudyProposer(Proposer):
     def begin(self, objective: Objective, seed: int) -> None:
         """Create the study."""
         optuna = _optuna()
-        self._study: optuna.Study = optuna.create_study(
-            study_name=_NAME,
-            storage=optuna.storages.InMemoryStorage(),
-            direction=objective.direction,
-            sampler=self._sampler or optuna.samplers.TPESampler(seed=seed % 2**32),
-        )
+        sampler = self._sampler or optuna.samplers.TPESampler(seed=seed % 2**32)
+        self._study = _create_study(objective, sampler)
 
     def propose(self, number: int) -> Mapping[str, Any]:
         """Ask for the next parameters.
@@ -150,18 +147,34 @@ class Pruning:
 
     def _study_of(self, number: int) -> optuna.Trial:
         optuna = _optuna()
-        study: optuna.Study = optuna.create_study(
-            study_name=_NAME,
-            storage=optuna.storages.InMemoryStorage(),
-            direction=self._objective.direction,
-            sampler=optuna.samplers.RandomSampler(seed=0),  # never asked for a value
-            pruner=copy.deepcopy(self._pruner),
-        )
+        never_asked = optuna.samplers.RandomSampler(seed=0)
+        study = _create_study(self._objective, never_asked, copy.deepcopy(self._pruner))
         visible = self._visible[number]
         study.add_trials(self._told[:visible])
         for _ in range(visible, number):  # those that still run, so that the numbers agree
             study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING))
         return study.ask()
+
+
+def _create_study(
+    objective: Objective,
+    sampler: optuna.samplers.BaseSampler,
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> optuna.Study:
+    optuna = _optuna()
+    # It would announce each new study on the terminal.
+    announcer = logging.getLogger("optuna.storages._in_memory")
+    disabled, announcer.disabled = announcer.disabled, True
+    try:
+        return optuna.create_study(
+            study_name=_NAME,
+            storage=optuna.storages.InMemoryStorage(),
+            direction=objective.direction,
+            sampler=sampler,
+            pruner=pruner or optuna.pruners.NopPruner(),
+        )
+    finally:
+        announcer.disabled = disabled
 
 
 def _system_attributes(trial: optuna.Trial) -> dict[str, Any]:

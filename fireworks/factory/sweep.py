@@ -216,7 +216,6 @@ class Sweep:
         folder = record.path / f"attempt-{record.attempts}"
         folder.mkdir(parents=True)
         attempt = uuid.uuid4().hex
-        self._running[attempt] = _Running(record, time.monotonic())
         description = {
             "trial": record.number,
             "attempt": record.attempts,
@@ -227,7 +226,16 @@ class Sweep:
             "train": self._train,
             "objective": self._objective.metric,
         }
-        self._backend.submit(Job(attempt, description, self._file, folder))
+        began = time.monotonic()
+        try:
+            self._backend.submit(Job(attempt, description, self._file, folder))
+        except BaseException as error:
+            record.state, record.reason = "stopped", f"no process was started: {error}"
+            sweep.finish_attempt(
+                record.number, record.attempts, state="stopped", reason=record.reason
+            )
+            raise
+        self._running[attempt] = _Running(record, began)
         self._fire(FactoryEvents.TRIAL_STARTED, record)
 
     def _hear(self, notice: Notice) -> None:

@@ -28,7 +28,8 @@ class Transport:
 
     Attributes:
         name: ``[module, qualified name]`` where a fresh interpreter can import it, else None.
-        modules: What it needs and a fork server should therefore import first.
+        required: The module that it is imported from, where it travels by name.
+        modules: What its own module imports, where it does not: worth importing before forking.
 
     Raises:
         WrongType: It is no callable, or something that it uses cannot be pickled; named.
@@ -40,7 +41,8 @@ class Transport:
             raise WrongType(f"train must be a function of a trial, not {function!r}")
         self.name = _import_name(function)
         self._content = b"" if self.name else _pickled(function)
-        self.modules = [self.name[0]] if self.name else _modules_used(function)
+        self.required = [self.name[0]] if self.name else []
+        self.modules = [] if self.name else _modules_used(function)
 
     @contextmanager
     def file(self) -> Generator[int | None]:
