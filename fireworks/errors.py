@@ -7,6 +7,8 @@
     ├── RowOutOfRange           IndexError   a row index outside the table
     ├── WrongType               TypeError    a value of a kind that does not serve here
     ├── WrongValue              ValueError   a value of the right kind that makes no sense here
+    ├── RowsNotCached        KeyError     row ids that a cache does not hold
+    ├── CacheFull            RuntimeError rows that fit nowhere, and none may leave for them
     ├── DamagedFile             ValueError   a file that is truncated, corrupt, newer or not ours
     ├── MissingDependency       ImportError  an optional package that is not installed
     ├── WiringError             ValueError   sources connected wrongly: unbound, bound twice, a cycle
@@ -59,6 +61,14 @@ class WrongType(FireworksError, TypeError):
 
 class WrongValue(FireworksError, ValueError):
     """A value of the right kind that makes no sense here."""
+
+
+class RowsNotCached(FireworksError, KeyError):
+    """Row ids that a cache does not hold."""
+
+
+class CacheFull(FireworksError, RuntimeError):
+    """Rows that do not fit into a cache from which no row may leave silently."""
 
 
 class DamagedFile(FireworksError, ValueError):

@@ -216,7 +216,7 @@ def _primitive_from_arrow(array: pa.Array) -> Column:
 
 
 def _pandas_from_arrow(array: pa.Array) -> Column:
-    """Datetimes with zones, categories, integers with missing values, dates, decimals, …"""
+    """Datetimes with zones, categories, integers with missing values, dates, decimals."""
     import pandas as pd
 
     kind = array.type

@@ -26,9 +26,9 @@ def cells_to_arrow(cells: Array, name: str) -> tuple[pa.Array, dict[str, Any]]:
         WrongType: No way serves; the first object that cannot be stored is named.
     """
     held = [each for each in cells if each is not None]
-    if held and all(isinstance(each, np.ndarray | torch.Tensor) for each in held):
-        if (stored := _arrays_to_arrow(cells, held)) is not None:
-            return stored
+    arrays = held and all(isinstance(each, np.ndarray | torch.Tensor) for each in held)
+    if arrays and (stored := _arrays_to_arrow(cells, held)) is not None:
+        return stored
     objects = list(cells)
     try:
         array = pa.array(objects, from_pandas=False)

@@ -89,6 +89,10 @@ class Column(ABC):
     def equals(self, other: Column, rtol: float, atol: float) -> bool:
         """Whether another column of the same class has the same dtype and the same values."""
 
+    def fits(self, other: Column) -> bool:
+        """Whether another column could be rows of this one as it is: same kind, dtype and shape."""
+        return type(self) is type(other) and self.field == other.field
+
     @abstractmethod
     def tensor(self) -> torch.Tensor:
         """The values as a new tensor.

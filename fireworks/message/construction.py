@@ -38,8 +38,8 @@ def columns_from(data: Any, length: int | None = None) -> Columns:
         return {}
     if type(data) is dict:
         return _from_mapping(data, length)
-    if hasattr(data, "_columns") and type(data).__name__ == "Message":
-        return dict(data._columns)
+    if type(data).__name__ == "Message" and hasattr(data, "stored"):
+        return dict(data.stored)
     if isinstance(data, pa.Table | pa.RecordBatch):
         return _from_arrow(pa.table(data))
     if _is_dataframe(data):
@@ -54,7 +54,8 @@ def columns_from(data: Any, length: int | None = None) -> Columns:
     if isinstance(data, torch.Tensor):
         raise WrongType('A tensor has no column name. Give a dict: Message({"x": tensor}).')
     if isinstance(data, Mapping) or _is_tensordict(data):
-        return _from_mapping({key: data[key] for key in data.keys()}, length)
+        names: list[Any] = list(data.keys())  # a TensorDict itself iterates over its rows
+        return _from_mapping({name: data[name] for name in names}, length)
     if hasattr(data, "__arrow_c_stream__"):
         return _from_arrow(pa.table(data))
     if isinstance(data, str | bytes) or not isinstance(data, Iterable):
@@ -196,9 +197,8 @@ def as_vector(column: Column) -> Column:
     if not isinstance(column, TensorColumn):
         return column
     tensor = column.array.detach().cpu()
-    if tensor.dtype == torch.bfloat16 or (
-        tensor.dtype.itemsize == 1 and tensor.is_floating_point()
-    ):
+    small = tensor.dtype.itemsize == 1 and tensor.is_floating_point()
+    if small or tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
     elif tensor.dtype == torch.complex32:
         tensor = tensor.to(torch.complex64)

@@ -131,9 +131,7 @@ def _strings(values: Sequence[object]) -> pa.LargeStringArray:
     try:
         return pa.array(values, pa.large_string(), from_pandas=False)
     except UnicodeEncodeError as error:
-        raise WrongType(
-            f"a string holds half a surrogate pair, which is no text: {error}"
-        ) from None
+        raise WrongType(f"a string holds half a surrogate pair, no text: {error}") from None
 
 
 def from_list(values: list[Any]) -> Column:

@@ -43,22 +43,20 @@ def as_html(columns: Mapping[str, Column], length: int) -> str:
     body = "".join(line(row, "td") for row in rows)
     return (
         f'<table border="1" class="dataframe"><thead>{head}</thead><tbody>{body}</tbody></table>'
-        f"<p>{length} rows × {len(columns)} columns</p>"
+        f"<p>{length} rows x {len(columns)} columns</p>"
     )
 
 
 def _cells(
     columns: Mapping[str, Column], length: int
 ) -> tuple[list[str], list[str], list[list[str]]]:
-    if length <= 2 * _EDGE:
-        shown = np.arange(length)
-    else:
-        shown = np.r_[:_EDGE, length - _EDGE : length]
+    few = length <= 2 * _EDGE
+    shown = np.arange(length) if few else np.r_[:_EDGE, length - _EDGE : length]
     texts = [
         [_cell(value) for value in _values(column.take(Rows(shown)))] for column in columns.values()
     ]
     rows = [[str(row), *(text[position] for text in texts)] for position, row in enumerate(shown)]
-    if length > 2 * _EDGE:
+    if not few:
         rows.insert(_EDGE, ["…"] * (len(columns) + 1))
     kinds = ["", *(_kind(column) for column in columns.values())]
     return ["", *columns], kinds, rows

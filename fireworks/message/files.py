@@ -64,9 +64,12 @@ def save(columns: Mapping[str, Column], path: str | os.PathLike[str]) -> None:
     """Write an Arrow IPC file."""
     table = table_from_columns(columns)
     schema = table.schema.with_metadata({_VERSION_KEY: str(VERSION).encode()})
-    with written_atomically(path) as temporary, pa.OSFile(str(temporary), "wb") as sink:
-        with pa.ipc.new_file(sink, schema) as writer:
-            writer.write_table(table.replace_schema_metadata(schema.metadata))
+    with (
+        written_atomically(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, schema) as writer,
+    ):
+        writer.write_table(table.replace_schema_metadata(schema.metadata))
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Column]:

@@ -50,18 +50,28 @@ class Message:
         DuplicateColumn: A name that occurs twice.
     """
 
-    __slots__ = ("__weakref__", "_columns", "_length")
+    __slots__ = ("__weakref__", "_length", "stored")
     __hash__ = None  # type: ignore[assignment]
 
-    _columns: dict[str, Column]
+    stored: dict[str, Column]  #: The columns as they are kept; never changed in place.
     _length: int
 
     def __init__(self, data: Any = None, vectors: Any = None) -> None:
         columns = construction.columns_from(data)
         if vectors is not None:
             columns = merge_columns([columns, construction.columns_from(vectors)])
-        self._columns = columns
+        self.stored = columns
         self._length = construction.shared_length(columns)
+
+    @classmethod
+    def from_columns(cls, columns: dict[str, Column], length: int | None = None) -> Message:
+        """A Message of stored columns that are known to agree in length; checks nothing."""
+        message = object.__new__(cls)
+        message.stored = columns
+        if length is None:
+            length = len(next(iter(columns.values()))) if columns else 0
+        message._length = length
+        return message
 
     # What it holds
 
@@ -71,32 +81,32 @@ class Message:
     @property
     def columns(self) -> list[str]:
         """The names of the columns."""
-        return list(self._columns)
+        return list(self.stored)
 
     @property
     def schema(self) -> dict[str, Field]:
         """Kind, dtype, shape of one row and device of each column."""
-        return {name: column.field for name, column in self._columns.items()}
+        return {name: column.field for name, column in self.stored.items()}
 
     @property
     def nbytes(self) -> int:
         """Bytes that the values of the rows take."""
-        return sum(column.nbytes for column in self._columns.values())
+        return sum(column.nbytes for column in self.stored.values())
 
     @property
     def shape(self) -> tuple[int, int]:
         """How many rows and columns there are."""
-        return self._length, len(self._columns)
+        return self._length, len(self.stored)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._columns)
+        return iter(self.stored)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._columns
+        return name in self.stored
 
     def keys(self) -> KeysView[str]:
         """The names of the columns."""
-        return self._columns.keys()
+        return self.stored.keys()
 
     def values(self) -> ValuesView[Any]:
         """The tensors and Series."""
@@ -108,7 +118,7 @@ class Message:
 
     def get(self, name: str, default: Any = None) -> Any:
         """The tensor or Series of a column, or a default where there is no such column."""
-        return self[name] if name in self._columns else default
+        return self[name] if name in self.stored else default
 
     def array(self, name: str) -> Any:
         """The stored array of a column, without building a Series.
@@ -135,7 +145,7 @@ class Message:
             return self._slice(key)
         if construction.names_columns(key):
             return self._select(key)
-        return self._gather(self._columns, resolve(key, self._length))
+        return self._gather(self.stored, resolve(key, self._length))
 
     def take(self, rows: Any, columns: str | Iterable[str] | None = None) -> Message:
         """The given rows, in that order, of some or all columns, as a Message of its own.
@@ -148,11 +158,11 @@ class Message:
             RowOutOfRange: A row that is not there.
             ColumnNotFound: A column that is not there.
         """
-        chosen = self._columns if columns is None else self._named(columns)
+        chosen = self.stored if columns is None else self._named(columns)
         return self._gather(chosen, resolve(rows, self._length))
 
     def _gather(self, columns: dict[str, Column], rows: Rows) -> Message:
-        return _message(
+        return Message.from_columns(
             {name: column.take(rows) for name, column in columns.items()},
             len(rows) if columns else 0,
         )
@@ -160,23 +170,23 @@ class Message:
     def _slice(self, rows: slice) -> Message:
         start, stop, step = rows.indices(self._length)
         if step < 0:  # torch has no views that run backwards
-            return self._gather(self._columns, Rows(np.arange(start, stop, step)))
+            return self._gather(self.stored, Rows(np.arange(start, stop, step)))
         span = slice(start, max(start, stop), step)
-        return _message(
-            {name: column.slice(span) for name, column in self._columns.items()},
-            len(range(start, stop, step)) if self._columns else 0,
+        return Message.from_columns(
+            {name: column.slice(span) for name, column in self.stored.items()},
+            len(range(start, stop, step)) if self.stored else 0,
         )
 
     def _select(self, names: Iterable[str]) -> Message:
         chosen = self._named(names)
-        return _message(chosen, self._length if chosen else 0)
+        return Message.from_columns(chosen, self._length if chosen else 0)
 
     def _column(self, name: str) -> Column:
         try:
-            return self._columns[name]
+            return self.stored[name]
         except KeyError:
             raise ColumnNotFound(
-                f"There is no column {name!r}.{suggest(name, self._columns)}"
+                f"There is no column {name!r}.{suggest(name, self.stored)}"
             ) from None
 
     def _named(self, names: str | Iterable[str]) -> dict[str, Column]:
@@ -189,7 +199,7 @@ class Message:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows one by one, each as a dict of its cells."""
-        stored = {name: self[name] for name in self._columns}
+        stored = {name: self[name] for name in self.stored}
         cells = {
             name: values if isinstance(values, torch.Tensor) else values.array
             for name, values in stored.items()
@@ -207,13 +217,13 @@ class Message:
 
     def _set_column(self, name: str, value: Any) -> None:
         # A Message without columns takes the length of its first one.
-        others = [each for each in self._columns if each != name]
+        others = [each for each in self.stored if each != name]
         length = self._length if others else None
         try:
             column = column_from(value, length)
         except (WrongLength, WrongType) as error:
             raise type(error)(f"Column {name!r} cannot be set: {error}.") from None
-        self._columns = {**self._columns, name: column}
+        self.stored = {**self.stored, name: column}
         self._length = len(column)
 
     def _set_rows(self, rows: Rows, values: Any) -> None:
@@ -221,7 +231,7 @@ class Message:
         for name in given:
             self._column(name)
         if isinstance(values, Message):
-            for name in self._columns:
+            for name in self.stored:
                 if name not in given:
                     raise ColumnNotFound(
                         f"The rows to be assigned lack the column {name!r}. To assign some "
@@ -231,25 +241,25 @@ class Message:
             raise WrongLength(
                 f"{construction.shared_length(given)} rows cannot be assigned to {len(rows)}."
             )
-        changed = dict(self._columns)
+        changed = dict(self.stored)
         for name, column in given.items():
             try:
                 old = changed[name]
                 changed[name] = old.put(rows, construction.fitted(column, old))
             except WrongType as error:
                 raise WrongType(f"Column {name!r} cannot be assigned to: {error}.") from None
-        self._columns = changed
+        self.stored = changed
 
     def __delitem__(self, key: Any) -> None:
         if isinstance(key, str):
             self._column(key)
-            self._columns = {name: each for name, each in self._columns.items() if name != key}
-            self._length = self._length if self._columns else 0
+            self.stored = {name: each for name, each in self.stored.items() if name != key}
+            self._length = self._length if self.stored else 0
             return
         keep = np.ones(self._length, bool)
         keep[resolve(key, self._length).numpy] = False
-        kept = self._gather(self._columns, Rows(keep.nonzero()[0]))
-        self._columns, self._length = kept._columns, kept._length
+        kept = self._gather(self.stored, Rows(keep.nonzero()[0]))
+        self.stored, self._length = kept.stored, kept._length
 
     # Combining
 
@@ -279,7 +289,7 @@ class Message:
         return result if isinstance(result, Message) else Message(result)
 
     def _replaced(self, changed: Mapping[str, Any]) -> Message:
-        result = _message(dict(self._columns), self._length)
+        result = Message.from_columns(dict(self.stored), self._length)
         for name, value in changed.items():
             result[name] = value
         return result
@@ -287,7 +297,7 @@ class Message:
     def filter(self, keep: Any) -> Message:
         """The rows for which a mask, or a function of the Message that returns one, is true."""
         mask = keep(self) if callable(keep) else keep
-        return self._gather(self._columns, resolve(mask, self._length))
+        return self._gather(self.stored, resolve(mask, self._length))
 
     def permute(self, rows: Any) -> Message:
         """All rows in another order.
@@ -295,24 +305,24 @@ class Message:
         Raises:
             WrongValue: The rows are no permutation.
         """
-        return self._gather(self._columns, construction.permutation(rows, self._length))
+        return self._gather(self.stored, construction.permutation(rows, self._length))
 
     def rename(self, names: Mapping[str, str] | None = None, /, **more: str) -> Message:
         """Give columns new names: ``m.rename({"x": "image"})`` or ``m.rename(x="image")``."""
         new = {**(names or {}), **more}
         self._named(new)
         renamed: dict[str, Column] = {}
-        for name, column in self._columns.items():
+        for name, column in self.stored.items():
             target = new.get(name, name)
             if target in renamed:
                 raise DuplicateColumn(f"Two columns would be named {target!r}.")
             renamed[target] = column
-        return _message(renamed, self._length)
+        return Message.from_columns(renamed, self._length)
 
     def drop(self, columns: str | Iterable[str]) -> Message:
         """All columns but these."""
         gone = self._named(columns)
-        return self._select([name for name in self._columns if name not in gone])
+        return self._select([name for name in self.stored if name not in gone])
 
     # Kinds and devices
 
@@ -322,27 +332,27 @@ class Message:
         Raises:
             WrongType: A vector cannot be a tensor; its first offending row and value are named.
         """
-        chosen = self._columns if columns is None else self._named(columns)
-        return _message(
+        chosen = self.stored if columns is None else self._named(columns)
+        return Message.from_columns(
             {name: _as_tensor(name, column) for name, column in chosen.items()},
             self._length if chosen else 0,
         )
 
     def to_tensors(self, columns: str | Iterable[str] | None = None) -> Message:
         """All columns, the given ones as tensors."""
-        return _message({**self._columns, **self.tensors(columns)._columns}, self._length)
+        return Message.from_columns({**self.stored, **self.tensors(columns).stored}, self._length)
 
     def to_vectors(self, columns: str | Iterable[str] | None = None) -> Message:
         """All columns, the given ones as vectors; a tensor of several dimensions as objects."""
-        chosen = self._columns if columns is None else self._named(columns)
+        chosen = self.stored if columns is None else self._named(columns)
         vectors = {name: construction.as_vector(column) for name, column in chosen.items()}
-        return _message({**self._columns, **vectors}, self._length)
+        return Message.from_columns({**self.stored, **vectors}, self._length)
 
     def dataframe(self, columns: str | Iterable[str] | None = None) -> pd.DataFrame:
         """A pandas DataFrame; tensors of several dimensions become object cells."""
         import pandas as pd
 
-        chosen = self._columns if columns is None else self._named(columns)
+        chosen = self.stored if columns is None else self._named(columns)
         vectors = {name: construction.as_vector(each) for name, each in chosen.items()}
         return pd.DataFrame(
             {name: each.present(name) for name, each in vectors.items()},
@@ -359,13 +369,13 @@ class Message:
     ) -> Message:
         """Move tensors to a device; vectors stay where they are, in main memory."""
         target = torch.device(device)
-        chosen = self._columns if columns is None else self._named(columns)
+        chosen = self.stored if columns is None else self._named(columns)
         moved = {
             name: TensorColumn(column.array.to(target, non_blocking=non_blocking))
             for name, column in chosen.items()
             if isinstance(column, TensorColumn)
         }
-        return _message({**self._columns, **moved}, self._length)
+        return Message.from_columns({**self.stored, **moved}, self._length)
 
     def cpu(self, columns: str | Iterable[str] | None = None) -> Message:
         """Move tensors to main memory."""
@@ -379,17 +389,17 @@ class Message:
         """Copy tensors to page-locked memory, for transfers that do not block."""
         pinned = {
             name: TensorColumn(column.array.pin_memory())
-            for name, column in self._columns.items()
+            for name, column in self.stored.items()
             if isinstance(column, TensorColumn)
         }
-        return _message({**self._columns, **pinned}, self._length)
+        return Message.from_columns({**self.stored, **pinned}, self._length)
 
     @property
     def device(self) -> torch.device | None:
         """The device of the tensors; None where there are none, or several devices."""
         devices = {
             column.array.device
-            for column in self._columns.values()
+            for column in self.stored.values()
             if isinstance(column, TensorColumn)
         }
         return devices.pop() if len(devices) == 1 else None
@@ -407,28 +417,30 @@ class Message:
             rtol: Relative tolerance for floating point values, relative to ``other``.
             atol: Absolute tolerance for floating point values.
         """
-        if not isinstance(other, Message) or list(self._columns) != list(other._columns):
+        if not isinstance(other, Message) or list(self.stored) != list(other.stored):
             return False
         return self._length == other._length and all(
             type(column) is type(theirs) and column.equals(theirs, rtol, atol)
-            for column, theirs in zip(self._columns.values(), other._columns.values(), strict=True)
+            for column, theirs in zip(self.stored.values(), other.stored.values(), strict=True)
         )
 
     def __copy__(self) -> Message:
-        return _message(dict(self._columns), self._length)
+        return Message.from_columns(dict(self.stored), self._length)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Message:
-        return _message({name: each.copy() for name, each in self._columns.items()}, self._length)
+        return Message.from_columns(
+            {name: each.copy() for name, each in self.stored.items()}, self._length
+        )
 
     def copy(self, deep: bool = True) -> Message:
         """A copy with memory of its own or, if not ``deep``, one that shares the columns."""
         return copy.deepcopy(self) if deep else copy.copy(self)
 
     def __getstate__(self) -> dict[str, Column]:
-        return self._columns
+        return self.stored
 
     def __setstate__(self, state: dict[str, Column]) -> None:
-        self._columns = state
+        self.stored = state
         self._length = construction.shared_length(state)
 
     # Files and other libraries
@@ -442,7 +454,7 @@ class Message:
         Raises:
             WrongType: A column holds objects that no open format can hold.
         """
-        files.save(self._columns, path)
+        files.save(self.stored, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Message:
@@ -452,11 +464,11 @@ class Message:
             DamagedFile: The file is truncated, of a newer version, or no Message.
         """
         columns = files.load(path)
-        return _message(columns, construction.shared_length(columns))
+        return Message.from_columns(columns, construction.shared_length(columns))
 
     def to_arrow(self) -> pa.Table:
         """A pyarrow Table, which shares memory where it can and from which Message is exact."""
-        return files.table_from_columns(self._columns)
+        return files.table_from_columns(self.stored)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
@@ -465,27 +477,19 @@ class Message:
         """A dict of the tensors and, for vectors, of lists."""
         return {
             name: column.array if isinstance(column, TensorColumn) else list(self[name])
-            for name, column in self._columns.items()
+            for name, column in self.stored.items()
         }
 
     # Looking at it
 
     def __repr__(self) -> str:
-        return as_text(self._columns, self._length)
+        return as_text(self.stored, self._length)
 
     def _repr_html_(self) -> str:
-        return as_html(self._columns, self._length)
+        return as_html(self.stored, self._length)
 
 
 Mapping.register(Message)
-
-
-def _message(columns: dict[str, Column], length: int) -> Message:
-    """A Message of columns that are known to agree."""
-    message = object.__new__(Message)
-    message._columns = columns
-    message._length = length
-    return message
 
 
 def _as_tensor(name: str, column: Column) -> TensorColumn:
@@ -514,7 +518,7 @@ def concat(messages: Iterable[Any]) -> Message:
     if not tables:
         return Message()
     columns = concat_columns(tables)
-    return _message(columns, construction.shared_length(columns))
+    return Message.from_columns(columns, construction.shared_length(columns))
 
 
 def merge(messages: Iterable[Any]) -> Message:
@@ -525,8 +529,8 @@ def merge(messages: Iterable[Any]) -> Message:
         WrongLength: The Messages have different numbers of rows.
     """
     columns = merge_columns([_columns_of(each) for each in messages])
-    return _message(columns, construction.shared_length(columns))
+    return Message.from_columns(columns, construction.shared_length(columns))
 
 
 def _columns_of(data: Any) -> dict[str, Column]:
-    return data._columns if isinstance(data, Message) else Message(data)._columns
+    return data.stored if isinstance(data, Message) else Message(data).stored

@@ -157,3 +157,12 @@ def _cannot_select(rows: object) -> str:
         f"Rows cannot be selected by {what}. Give row numbers (integers), a mask of booleans, or "
         f"a slice."
     )
+
+
+def last_of_each(rows: Int64Array) -> Int64Array | None:
+    """Where each row number occurs last, or None where none occurs twice."""
+    if len(rows) < 2:
+        return None
+    backwards = rows[::-1]
+    unique, first = np.unique(backwards, return_index=True)
+    return None if len(unique) == len(rows) else len(rows) - 1 - first

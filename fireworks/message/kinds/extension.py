@@ -1,4 +1,4 @@
-"""Columns of dtypes that pandas brings: categories, datetimes with zones, nullable numbers, …"""
+"""Columns of dtypes that pandas brings: categories, datetimes with zones, nullable numbers."""
 
 from __future__ import annotations
 
@@ -85,6 +85,9 @@ class ExtensionColumn(Column):
 
     def equals(self, other: Column, rtol: float, atol: float) -> bool:
         return self._array.dtype == other.array.dtype and bool(self._array.equals(other.array))
+
+    def fits(self, other: Column) -> bool:
+        return isinstance(other, ExtensionColumn) and self._array.dtype == other.array.dtype
 
     def tensor(self) -> torch.Tensor:
         dtype = self._array.dtype

@@ -85,6 +85,9 @@ class NumberColumn(Column):
             return bool(np.allclose(a, b, rtol, atol, equal_nan=True))
         return bool(np.array_equal(a, b, equal_nan=inexact))
 
+    def fits(self, other: Column) -> bool:
+        return isinstance(other, NumberColumn) and self._array.dtype == other._array.dtype
+
     def tensor(self) -> torch.Tensor:
         kind = self._array.dtype.kind
         if kind in "mM":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,10 +38,7 @@ class ObjectColumn(Column):
     @property
     def nbytes(self) -> int:
         """Bytes of the references, and of what arrays, tensors and strings among them hold."""
-        return self._array.nbytes + sum(
-            getattr(each, "nbytes", len(each) if isinstance(each, str | bytes) else 0)
-            for each in self._array
-        )
+        return self._array.nbytes + sum(cell_bytes(each) for each in self._array)
 
     @property
     def array(self) -> Array:
@@ -95,6 +93,17 @@ class ObjectColumn(Column):
         return ObjectColumn(copy.deepcopy(self._array))
 
 
+def cell_bytes(cell: object) -> int:
+    """Bytes that a cell holds, besides the reference to it."""
+    if isinstance(cell, np.ndarray | torch.Tensor):
+        return cell.nbytes
+    if isinstance(cell, list | tuple):
+        return 8 * len(cell) + sum(cell_bytes(each) for each in cell)
+    if isinstance(cell, dict):
+        return 16 * len(cell) + sum(cell_bytes(each) for pair in cell.items() for each in pair)
+    return 0 if cell is None else sys.getsizeof(cell)
+
+
 def object_array(values: Sequence[Any]) -> Array:
     """A one-dimensional object array of exactly these values, whatever they contain."""
     array = np.empty(len(values), object)
@@ -140,11 +149,7 @@ def same_cell(a: object, b: object, rtol: float, atol: float) -> bool:
     if isinstance(a, dict) and isinstance(b, dict):
         return list(a) == list(b) and all(same_cell(a[key], b[key], rtol, atol) for key in a)
     if isinstance(a, float) and isinstance(b, float):
-        return (
-            a == b
-            or (a != a and b != b)
-            or (bool(rtol or atol) and abs(a - b) <= atol + rtol * abs(b))
-        )
+        return a == b or (a != a and b != b) or abs(a - b) <= atol + rtol * abs(b)
     try:
         return bool(a == b)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""String columns: an Arrow array of values, and where they repeat or are selected, codes into it."""
+"""String columns: an Arrow array of values and, where they repeat, codes into it."""
 
 from __future__ import annotations
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from fireworks.errors import WrongType
 from fireworks.message.column import Column, Field
-from fireworks.message.rows import Rows
+from fireworks.message.rows import Rows, last_of_each
 
-# Dtypes for which torch lacks index_select on the CPU are moved as integers of the same width.
-_CARRIERS = {
-    torch.uint16: torch.int16,
-    torch.uint32: torch.int32,
-    torch.uint64: torch.int64,
-}
+# Dtypes for which torch lacks an operation on the CPU are moved as integers of the same width.
+_INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_COMPARED_AS_INTEGERS = (torch.uint16, torch.uint32, torch.uint64)
 
 
 class TensorColumn(Column):
@@ -81,14 +77,11 @@ class TensorColumn(Column):
         last = last_of_each(rows.numpy)
         if last is not None:
             rows, new = Rows(rows.numpy[last]), new[torch.from_numpy(last).to(new.device)]
-        index = rows.tensor.to(old.device)
-        carrier = _CARRIERS.get(old.dtype)
-        if carrier is not None:
-            changed = old.clone()
-            changed.view(carrier)[index] = new.to(old.dtype).view(carrier)
-            return TensorColumn(changed)
         changed = old.clone()
-        changed[index] = new.to(old.dtype)
+        if changed.requires_grad or new.requires_grad:
+            changed[rows.tensor.to(old.device)] = new.to(old.dtype)  # gradients flow to both
+        else:
+            copy_rows(new, changed, rows)
         return TensorColumn(changed)
 
     def concat(self, others: Sequence[Column]) -> TensorColumn:
@@ -113,8 +106,9 @@ class TensorColumn(Column):
             return False
         if a.device != b.device:
             b = b.to(a.device)
-        if a.dtype in _CARRIERS:
-            a, b = a.view(_CARRIERS[a.dtype]), b.view(_CARRIERS[b.dtype])
+        if a.dtype in _COMPARED_AS_INTEGERS:
+            integers = _INTEGERS[a.element_size()]
+            a, b = a.view(integers), b.view(integers)
         if not (a.is_floating_point() or a.is_complex()):
             return torch.equal(a, b)
         if rtol or atol:
@@ -124,21 +118,28 @@ class TensorColumn(Column):
     def tensor(self) -> torch.Tensor:
         return self._tensor
 
+    def fits(self, other: Column) -> bool:
+        if not isinstance(other, TensorColumn):
+            return False
+        a, b = self._tensor, other._tensor
+        return a.dtype == b.dtype and a.shape[1:] == b.shape[1:] and a.device == b.device
+
     def copy(self) -> TensorColumn:
         return TensorColumn(self._tensor.clone())
 
 
 def _take_any_dtype(tensor: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     """Gather rows of a dtype that `index_select` does not know (small floats, unsigned)."""
-    width = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-    carrier = width[tensor.element_size()]
+    carrier = _INTEGERS[tensor.element_size()]
     return tensor.view(carrier).index_select(0, index).view(tensor.dtype)
 
 
-def last_of_each(rows: np.ndarray) -> np.ndarray | None:
-    """Where each row number occurs last, or None where none occurs twice."""
-    if len(rows) < 2:
-        return None
-    backwards = rows[::-1]
-    unique, first = np.unique(backwards, return_index=True)
-    return None if len(unique) == len(rows) else len(rows) - 1 - first
+def copy_rows(values: torch.Tensor, target: torch.Tensor, rows: Rows) -> None:
+    """Write values, cast to the target's dtype, into the given rows of a target, in place."""
+    index = rows.tensor if target.is_cpu else rows.tensor.to(target.device)
+    values = values.to(target.dtype)
+    try:
+        target.index_copy_(0, index, values)
+    except (NotImplementedError, RuntimeError):
+        carrier = _INTEGERS[target.element_size()]
+        target.view(carrier).index_copy_(0, index, values.view(carrier))

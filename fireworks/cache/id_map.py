@@ -1,0 +1,78 @@
+"""A map from row ids to small integers that is read and written by whole arrays."""
+
+from __future__ import annotations
+
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+
+Int64Array = np.ndarray[Any, np.dtype[np.int64]]
+
+ABSENT = -1
+# A table of this many entries takes 32 MB; ids beyond it must be dense to be kept in one.
+_SMALL = 1 << 22
+_MOST_PER_ROW = 64
+
+
+class IdMap:
+    """Ids (int64) to values of at least 0; what is absent reads as -1.
+
+    Row numbers lie in a table, where an array of ids is one gather. Ids that are negative, or so
+    large that a table would be mostly empty, lie in a dict.
+    """
+
+    def __init__(self) -> None:
+        self._table: Int64Array | None = np.full(1024, ABSENT, np.int64)
+        self._dict: dict[int, int] = {}
+        self._count = 0
+
+    def get(self, ids: Int64Array) -> Int64Array:
+        """The values of ids, -1 for those that are absent."""
+        table = self._table
+        if table is None:
+            found = map(self._dict.get, ids.tolist(), repeat(ABSENT))
+            return np.fromiter(found, np.int64, len(ids))
+        if not len(ids) or ids.view(np.uint64).max() < len(table):
+            return table.take(ids)
+        inside = ids.view(np.uint64) < len(table)
+        return np.where(inside, table.take(np.where(inside, ids, 0)), ABSENT)
+
+    def set(self, ids: Int64Array, values: Int64Array) -> None:
+        """Give ids, each at most once, their values."""
+        if not len(ids):
+            return
+        if self._table is not None:
+            self._count += len(ids)
+            highest = int(ids.view(np.uint64).max())
+            if highest >= len(self._table):
+                self._grow(highest)
+        if self._table is None:
+            self._dict.update(zip(ids.tolist(), values.tolist(), strict=True))
+        else:
+            self._table[ids] = values
+
+    def remove(self, ids: Int64Array) -> None:
+        """Forget ids; those that are absent are passed over."""
+        if self._table is None:
+            for each in ids.tolist():
+                self._dict.pop(each, None)
+        else:
+            self._table[ids[ids.view(np.uint64) < len(self._table)]] = ABSENT
+
+    def clear(self) -> None:
+        """Forget all ids."""
+        self.__init__()
+
+    def _grow(self, highest: int) -> None:
+        table = self._table
+        assert table is not None
+        size = 1 << highest.bit_length()
+        if size > max(_SMALL, _MOST_PER_ROW * self._count):
+            present = (table != ABSENT).nonzero()[0]
+            self._dict = dict(zip(present.tolist(), table[present].tolist(), strict=True))
+            self._table = None
+            return
+        larger = np.full(size, ABSENT, np.int64)
+        larger[: len(table)] = table
+        self._table = larger

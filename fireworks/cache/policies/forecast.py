@@ -1,0 +1,110 @@
+"""Evict what is needed furthest in the future."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fireworks.cache.id_map import ABSENT, IdMap
+from fireworks.cache.policies.policy import BoolArray, Int64Array, Policy
+
+NEVER = np.iinfo(np.int64).max
+
+
+class Forecast(Policy):
+    """Evicts the row whose next use is furthest away: Belady's rule, given what is announced.
+
+    A row about which nothing is announced is taken to be needed never, and leaves first; of
+    several such rows, those in the lowest slots. A new row that is needed later than all that are
+    there is not stored. Optimal, as far as the announcements reach and hold (Belady, 1966).
+    """
+
+    def __init__(self) -> None:
+        self._next_use = np.empty(0, np.int64)  # by slot: position of the next use, or NEVER
+        self._first = IdMap()  # id -> position of its next announced use
+        self._last = IdMap()  # id -> position of its last announced use
+        self._following = np.empty(1024, np.int64)  # position -> the same id's use after it
+        self._clock = 0
+
+    def resize(self, slots: int) -> None:
+        next_use = np.full(slots, NEVER, np.int64)
+        next_use[: len(self._next_use)] = self._next_use
+        self._next_use = next_use
+
+    def inserted(self, slots: Int64Array, ids: Int64Array) -> None:
+        self._next_use[slots] = self._needed(ids)
+
+    def read(self, slots: Int64Array, ids: Int64Array) -> None:
+        ids, where = np.unique(ids, return_index=True)
+        self.missed(ids)
+        self._next_use[slots[where]] = self._needed(ids)
+
+    def missed(self, ids: Int64Array) -> None:
+        # The next announced use of these ids has happened.
+        first = self._first.get(ids)
+        announced = first != ABSENT
+        ids, first = ids[announced], first[announced]
+        after = self._following[first]
+        over = after == NEVER
+        self._first.remove(ids[over])
+        self._last.remove(ids[over])
+        self._first.set(ids[~over], after[~over])
+
+    def removed(self, slots: Int64Array) -> None:
+        self._next_use[slots] = NEVER
+
+    def victims(self, count: int, evictable: BoolArray) -> Int64Array:
+        slots = evictable.nonzero()[0]
+        uses = -self._next_use[slots]
+        if count < len(slots):
+            nearest = np.argpartition(uses, count)[:count]
+            # argpartition breaks ties as it likes; the lowest slots leave, for determinism.
+            limit = uses[nearest].max()
+            below = (uses < limit).nonzero()[0]
+            level = (uses == limit).nonzero()[0][: count - len(below)]
+            chosen = np.concatenate([below, level])
+        else:
+            chosen = np.arange(len(slots))
+        return slots[chosen[np.argsort(uses[chosen], kind="stable")]]
+
+    def preferred(self, ids: Int64Array) -> Int64Array:
+        return np.argsort(self._needed(ids), kind="stable")
+
+    def replaces(self, ids: Int64Array, slots: Int64Array) -> BoolArray:
+        # A row that is needed never replaces another such row: what is announced may be too short
+        # to tell, and then the newer one is the better guess.
+        needed = self._needed(ids)
+        return (needed < self._next_use[slots]) | (self._next_use[slots] == NEVER)
+
+    def forecast(self, ids: Int64Array, slots: Int64Array) -> None:
+        positions = np.arange(self._clock, self._clock + len(ids))
+        self._clock += len(ids)
+        while self._clock > len(self._following):
+            self._following = np.concatenate([self._following, np.empty_like(self._following)])
+        self._following[positions] = NEVER
+        while len(ids):
+            # Once for the first occurrence of every id, then for the second, …
+            _, where = np.unique(ids, return_index=True)
+            self._announce(ids[where], slots[where], positions[where])
+            rest = np.ones(len(ids), bool)
+            rest[where] = False
+            ids, slots, positions = ids[rest], slots[rest], positions[rest]
+
+    def _announce(self, ids: Int64Array, slots: Int64Array, positions: Int64Array) -> None:
+        last = self._last.get(ids)
+        known = last != ABSENT
+        self._following[last[known]] = positions[known]
+        self._first.set(ids[~known], positions[~known])
+        self._last.set(ids, positions)
+        fresh = ~known & (slots != ABSENT)
+        self._next_use[slots[fresh]] = positions[fresh]
+
+    def release(self, ids: Int64Array, slots: Int64Array) -> None:
+        self._first.remove(ids)
+        self._last.remove(ids)
+        self._next_use[slots[slots != ABSENT]] = NEVER
+
+    def _needed(self, ids: Int64Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+        first = self._first.get(ids)
+        return np.where(first == ABSENT, NEVER, first)

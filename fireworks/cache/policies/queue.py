@@ -1,0 +1,83 @@
+"""A queue of slots in the order of their latest stamp, for whole arrays of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+
+Int64Array = np.ndarray[Any, np.dtype[np.int64]]
+BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
+
+_NEVER = -1
+
+
+class SlotQueue:
+    """Slots, the one stamped longest ago first.
+
+    Stamping appends to a log; what a slot's earlier entries say is outdated and skipped when the
+    head of the log reaches it. So every operation costs what its own rows cost, amortised, and the
+    order is exact. The log is compacted when it holds four times as many entries as there are
+    slots.
+    """
+
+    def __init__(self) -> None:
+        self._stamps = np.empty(0, np.int64)
+        self._log: deque[tuple[Int64Array, Int64Array]] = deque()
+        self._logged = 0
+        self._clock = 0
+
+    def resize(self, slots: int) -> None:
+        """Make room for this many slots."""
+        stamps = np.full(slots, _NEVER, np.int64)
+        stamps[: len(self._stamps)] = self._stamps
+        self._stamps = stamps
+
+    def stamp(self, slots: Int64Array) -> None:
+        """Move slots to the end; where one occurs twice, its last place counts."""
+        stamps = np.arange(self._clock, self._clock + len(slots))
+        self._clock += len(slots)
+        self._stamps[slots] = stamps
+        self._log.append((slots, stamps))
+        self._logged += len(slots)
+        if self._logged > max(1024, 4 * len(self._stamps)):
+            self._compact()
+
+    def remove(self, slots: Int64Array) -> None:
+        """Take slots out."""
+        self._stamps[slots] = _NEVER
+
+    def first(self, count: int, allowed: BoolArray) -> Int64Array:
+        """The first slots of those allowed, in order; they stay in the queue."""
+        chosen: list[Int64Array] = []
+        found = 0
+        outdated = True
+        for position in range(len(self._log)):
+            slots, stamps = self._log[position]
+            current = self._stamps.take(slots) == stamps
+            if outdated:
+                if not current.any():
+                    self._logged -= len(slots)
+                    self._log[position] = (slots[:0], stamps[:0])
+                    continue
+                outdated = False
+            slots = slots[current & allowed.take(slots)]
+            chosen.append(slots[: count - found])
+            found += len(chosen[-1])
+            if found == count:
+                break
+        while self._log and not len(self._log[0][0]):
+            self._log.popleft()
+        return np.concatenate(chosen) if chosen else np.empty(0, np.int64)
+
+    def order(self, slots: Int64Array) -> Int64Array:
+        """The stamps of slots: the smaller, the earlier."""
+        return self._stamps.take(slots)
+
+    def _compact(self) -> None:
+        held = (self._stamps != _NEVER).nonzero()[0]
+        stamps = self._stamps[held]
+        order = stamps.argsort()
+        self._log = deque([(held[order], stamps[order])])
+        self._logged = len(held)

@@ -1,0 +1,45 @@
+"""Random eviction."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fireworks.cache.policies.policy import BoolArray, Int64Array, Policy
+
+
+class Random(Policy):
+    """Evicts rows drawn at random; the same seed and operations evict the same rows.
+
+    Args:
+        seed: Of the generator.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._generator = np.random.default_rng(seed)
+        self._slots = 0
+
+    def resize(self, slots: int) -> None:
+        self._slots = slots
+
+    def inserted(self, slots: Int64Array, ids: Int64Array) -> None:
+        pass
+
+    def read(self, slots: Int64Array, ids: Int64Array) -> None:
+        pass
+
+    def removed(self, slots: Int64Array) -> None:
+        pass
+
+    def victims(self, count: int, evictable: BoolArray) -> Int64Array:
+        if count * 4 < self._slots:
+            # Few of many: draw twice as many as needed and drop doubles, instead of permuting all.
+            drawn = self._generator.integers(0, self._slots, 2 * count)
+            _, first = np.unique(drawn, return_index=True)
+            drawn = drawn[np.sort(first)]
+            drawn = drawn[evictable[drawn]]
+            if len(drawn) >= count:
+                return drawn[:count]
+        return self._generator.permutation(evictable.nonzero()[0])[:count]
+
+    def preferred(self, ids: Int64Array) -> Int64Array:
+        return self._generator.permutation(len(ids))

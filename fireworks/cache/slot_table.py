@@ -1,0 +1,95 @@
+"""Which row lies in which slot, how large it is, and whether it may leave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fireworks.cache.id_map import IdMap
+
+Int64Array = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class SlotTable:
+    """The bookkeeping of slots, by whole arrays of them.
+
+    Attributes:
+        slots: How many slots there are.
+        rows: How many of them are used.
+        bytes: Bytes of their rows.
+        ids: By slot, the id of its row; undefined where it is free.
+        sizes: By slot, the bytes of its row.
+        used: By slot, whether it holds a row.
+        pins: By slot, how often its row is pinned.
+        evictable: By slot, whether it holds a row that is not pinned.
+    """
+
+    def __init__(self) -> None:
+        self.slots = 0
+        self.rows = 0
+        self.bytes = 0
+        self.ids = np.empty(0, np.int64)
+        self.sizes = np.empty(0, np.int64)
+        self.pins = np.empty(0, np.int64)
+        self.used = np.empty(0, bool)
+        self.evictable = np.empty(0, bool)
+        self._free = np.empty(0, np.int64)  # a stack; the first `slots - rows` entries count
+        self._map = IdMap()
+
+    def find(self, ids: Int64Array) -> Int64Array:
+        """The slots of ids, -1 for those that have none; a new array."""
+        return self._map.get(ids)
+
+    def resize(self, slots: int) -> None:
+        """Make room for this many slots, never fewer than before."""
+        more = slots - self.slots
+        self.ids = np.concatenate([self.ids, np.zeros(more, np.int64)])
+        self.sizes = np.concatenate([self.sizes, np.zeros(more, np.int64)])
+        self.pins = np.concatenate([self.pins, np.zeros(more, np.int64)])
+        self.used = np.concatenate([self.used, np.zeros(more, bool)])
+        self.evictable = np.concatenate([self.evictable, np.zeros(more, bool)])
+        # The lowest slot is on top of the stack.
+        new = np.arange(slots - 1, self.slots - 1, -1)
+        self._free = np.concatenate([new, self._free[: self.slots - self.rows], new[:0]])
+        self._free = np.concatenate([self._free, np.zeros(self.rows, np.int64)])
+        self.slots = slots
+
+    def occupy(self, ids: Int64Array, sizes: Int64Array) -> Int64Array:
+        """Give new rows free slots; there must be enough."""
+        top = self.slots - self.rows
+        slots = self._free[top - len(ids) : top][::-1].copy()
+        self.ids[slots] = ids
+        self.sizes[slots] = sizes
+        self.used[slots] = True
+        self.evictable[slots] = True
+        self._map.set(ids, slots)
+        self.rows += len(ids)
+        self.bytes += int(sizes.sum())
+        return slots
+
+    def resized(self, slots: Int64Array, sizes: Int64Array) -> None:
+        """The rows of slots now take other numbers of bytes."""
+        self.bytes += int(sizes.sum() - self.sizes[slots].sum())
+        self.sizes[slots] = sizes
+
+    def release(self, slots: Int64Array) -> None:
+        """Free slots; the pins of their rows are gone."""
+        top = self.slots - self.rows
+        self._free[top : top + len(slots)] = slots
+        self._map.remove(self.ids[slots])
+        self.bytes -= int(self.sizes[slots].sum())
+        self.used[slots] = False
+        self.evictable[slots] = False
+        self.pins[slots] = 0
+        self.rows -= len(slots)
+
+    def pin(self, slots: Int64Array) -> None:
+        """Keep the rows of slots."""
+        self.pins[slots] += 1
+        self.evictable[slots] = False
+
+    def unpin(self, slots: Int64Array) -> None:
+        """Undo one `pin`."""
+        self.pins[slots] -= 1
+        self.evictable[slots] = self.pins[slots] == 0
