@@ -26,3 +26,7 @@ class ExperimentLogger(ScalarLogger):
     def flush(self) -> None:
         """Return when everything logged is committed."""
         self._experiment.flush()
+
+    def close(self) -> None:
+        """Flush; the experiment is its owner's to close."""
+        self._experiment.flush()

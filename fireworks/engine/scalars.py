@@ -57,7 +57,7 @@ class ScalarLogger(ABC):
         trainer.add_event_handler(Events.ITERATION_COMPLETED(every=every), log_loss)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, log_metrics, "train")
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.flush)
-        trainer.add_event_handler(Events.COMPLETED | Events.TERMINATE, self.flush)
+        trainer.add_event_handler(Events.COMPLETED | Events.TERMINATE, self.close)
         return self
 
     @abstractmethod
@@ -67,6 +67,10 @@ class ScalarLogger(ABC):
     @abstractmethod
     def flush(self) -> None:
         """Bring everything taken so far to where it is safe."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Flush, and let go of what is open; a further run opens it again."""
 
 
 def loss_of(output: object) -> Any:

@@ -27,7 +27,7 @@ class TensorBoardLogger(ScalarLogger):
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer = SummaryWriter(str(experiment.tensorboard))
-        self.close = weakref.finalize(self, self._writer.close)
+        weakref.finalize(self, self._writer.close)
 
     def log(self, scalars: Scalars, step: int) -> None:
         """Write scalars as events."""
@@ -37,3 +37,7 @@ class TensorBoardLogger(ScalarLogger):
     def flush(self) -> None:
         """Return when everything logged is on disk."""
         self._writer.flush()
+
+    def close(self) -> None:
+        """Close the event file; a further run writes another one beside it."""
+        self._writer.close()

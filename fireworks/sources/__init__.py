@@ -2,6 +2,7 @@
 
 from fireworks.database import TableSource, WriterSource
 from fireworks.sources.batching import BatchingSource
+from fireworks.sources.caching import CachingSource
 from fireworks.sources.memory import MessageSource
 from fireworks.sources.normalizer import NormalizerSource
 from fireworks.sources.shuffler import ShufflerSource
@@ -9,6 +10,7 @@ from fireworks.sources.subset import SubsetSource, train_test_split
 
 __all__ = [
     "BatchingSource",
+    "CachingSource",
     "MessageSource",
     "NormalizerSource",
     "ShufflerSource",
