@@ -30,18 +30,19 @@ def columns_of(table: Any) -> dict[str, list[Any]]:
         WrongType: It is no table.
         WrongValue: It has no column ``step``, or the lengths differ.
     """
-    names = list(table.columns) if hasattr(table, "columns") else list(table)
     if not hasattr(table, "columns") and not isinstance(table, Mapping):
         raise WrongType(
             f"log_many() takes a DataFrame, a Message or a mapping of columns; "
             f"got {type(table).__name__}."
         )
     columns: dict[str, list[Any]] = {}
-    for name in names:
+    for name in getattr(table, "columns", table):
         column = table[name]
         columns[name] = list(column.tolist() if hasattr(column, "tolist") else column)
     if "step" not in columns:
         raise WrongValue(f"log_many() needs a column 'step'.{suggest('step', columns)}")
+    if any(each is None for each in columns["step"]):
+        raise WrongType("A step must be an integer; got None in the column 'step'.")
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise WrongValue(f"The columns differ in length: {lengths}.")

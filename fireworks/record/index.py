@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
@@ -16,6 +16,16 @@ from fireworks.record.owner import owner_lives
 
 FORMAT = "fireworks-experiment"
 VERSION = 1
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("name", "id", "status", "description"), (str,)),
+    **dict.fromkeys(("tags", "objective"), (list,)),
+    **dict.fromkeys(("parameters", "metrics", "trials"), (dict,)),
+    "number": (int,),
+    "created": (int, float),
+    "ended": (int, float, type(None)),
+    "best": (dict, type(None)),
+}
 
 
 @final
@@ -74,10 +84,12 @@ def read_index(path: str | os.PathLike[str]) -> Index:
             f"{content.get('version')!r}; this one reads up to {VERSION}). "
             "Upgrade: pip install --upgrade fireworks-ml"
         )
-    try:
-        index = Index(**{each.name: content[each.name] for each in fields(Index)})
-    except KeyError as error:
-        raise DamagedFile(f"{str(file)!r} is damaged: it lacks {error}.") from None
+    for name, kind in _KINDS.items():
+        if name not in content:
+            raise DamagedFile(f"{str(file)!r} is damaged: it lacks {name!r}.")
+        if not isinstance(content[name], kind):
+            raise DamagedFile(f"{str(file)!r} is damaged: {name!r} is {content[name]!r:.60}.")
+    index = Index(**{name: content[name] for name in _KINDS})
     if index.status == "running" and not owner_lives(folder):
         index.status = "killed"
     return index

@@ -36,12 +36,15 @@ def encode(value: object, *, what: str) -> str:
 
 def plain(value: object, *, what: str, depth: int = 0) -> Any:
     """Return ``value`` as the JSON types that it equals; raises like ``encode``."""
-    if value is None or isinstance(value, bool | int | float | str):
-        # A subclass (an enum, numpy.float64) must not decide how it is written.
-        for kind in (bool, int, float, str):
-            if isinstance(value, kind):
-                return value if type(value) is kind else kind.__call__(value)
-        return None
+    if value is None or isinstance(value, bool):
+        return value
+    # Of a subclass (an enum, numpy.float64) the plain value is taken, whatever its str() says.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
     if depth > _DEEPEST:
         raise WrongValue(f"{what} is nested more than {_DEEPEST} deep, or holds itself.")
     if isinstance(value, list | tuple):

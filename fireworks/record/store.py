@@ -140,10 +140,10 @@ def reading(path: Path) -> Generator[sqlite3.Connection]:
             _uri(place, options), uri=True, isolation_level=None, timeout=BUSY_SECONDS
         )
         try:
-            schema.check(connection, path)
             connection.execute("PRAGMA trusted_schema = OFF")
             connection.execute("PRAGMA query_only = ON")
-            connection.execute("BEGIN")  # one state of the database for all that is read
+            connection.execute("BEGIN")  # one state of the database for all that is read …
+            schema.check(connection, path)  # … from here on
             yield connection
         finally:
             connection.close()
