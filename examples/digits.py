@@ -115,7 +115,7 @@ def main() -> None:
         factory.run(trials=12)
     folder = Path(os.path.relpath(run.path))
     Console().print(factory.table())
-    print(f"\nBest accuracy on the test digits: {factory.best:.4f}")
+    print(f"\nBest accuracy on the test digits: {factory.best_trial.value:.4f}")
     print(f"Everything it produced is in {folder}\n\nTry next:")
     tool = os.path.relpath(Path(sys.executable).with_name("fireworks"))
     print(f"  {tool} show {folder}")

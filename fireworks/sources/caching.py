@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fireworks.cache import CacheStats, MessageCache
 from fireworks.message import Message
@@ -41,7 +42,12 @@ class CachingSource(Source):
         name: str | None = None,
     ) -> None:
         super().__init__(inputs=inputs, name=name)
-        self._cache = MessageCache(max_rows, max_bytes=max_bytes, policy=policy)
+        self._options: dict[str, Any] = {
+            "max_rows": max_rows,
+            "max_bytes": max_bytes,
+            "policy": policy,
+        }
+        self._cache = MessageCache(**self._options)
 
     @property
     def cached(self) -> CacheStats:
@@ -50,4 +56,13 @@ class CachingSource(Source):
 
     def read(self, rows: Rows) -> Message:
         """Return the rows asked for, from memory as far as they are there."""
+        if not len(rows):
+            return self.input.read(rows)  # a cache that is empty still has no columns
         return self._cache.fetch(rows, read=self.input.read)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_cache": None}  # a copy fills a cache of its own
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._cache = MessageCache(**self._options)
