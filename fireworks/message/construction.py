@@ -19,10 +19,10 @@ from fireworks.message.conversion import (
     is_scalar,
     stack,
 )
-from fireworks.message.kinds.number import NumberColumn
-from fireworks.message.kinds.object import ObjectColumn, object_array
+from fireworks.message.kinds.object import ObjectColumn
 from fireworks.message.kinds.tensor import TensorColumn
 from fireworks.message.rows import Rows, resolve
+from fireworks.message.vectors import as_vector
 
 Columns = dict[str, Column]
 
@@ -190,22 +190,6 @@ def permutation(rows: Any, length: int) -> Rows:
             f"{int((count == 0).sum())} rows are missing."
         )
     return chosen
-
-
-def as_vector(column: Column) -> Column:
-    """The column as a vector; a tensor is copied from its device, its gradient left behind."""
-    if not isinstance(column, TensorColumn):
-        return column
-    tensor = column.array.detach().cpu()
-    small = tensor.dtype.itemsize == 1 and tensor.is_floating_point()
-    if small or tensor.dtype == torch.bfloat16:
-        tensor = tensor.float()
-    elif tensor.dtype == torch.complex32:
-        tensor = tensor.to(torch.complex64)
-    array = tensor.resolve_conj().resolve_neg().numpy().copy()
-    if array.ndim == 1:
-        return NumberColumn(array)
-    return ObjectColumn(object_array(list(array)))
 
 
 def fitted(values: Column, column: Column) -> Column:

@@ -7,14 +7,18 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from fireworks.errors import DamagedFile
+from fireworks.errors import ColumnNotFound, DamagedFile, FireworksError, WrongType, suggest
 from fireworks.message.arrow import column_from_arrow, column_to_arrow
 from fireworks.message.column import Column
+from fireworks.message.vectors import as_vector
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 VERSION = 1
 _VERSION_KEY = b"fireworks.version"
@@ -90,6 +94,65 @@ def load(path: str | os.PathLike[str]) -> dict[str, Column]:
     return columns_from_table(_reading(path, read))
 
 
+def to_parquet(columns: Mapping[str, Column], path: str | os.PathLike[str]) -> None:
+    """Write a Parquet file."""
+    import pyarrow.parquet as parquet
+
+    table = table_from_columns(columns)
+    with written_atomically(path) as temporary:
+        parquet.write_table(table, temporary)
+
+
+def from_parquet(
+    path: str | os.PathLike[str], columns: list[str] | None = None
+) -> dict[str, Column]:
+    """Read a Parquet file.
+
+    Raises:
+        DamagedFile: It is no complete Parquet file.
+        ColumnNotFound: It has no such column.
+    """
+    import pyarrow.parquet as parquet
+
+    def read() -> pa.Table:
+        with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            for name in columns or []:
+                if name not in names:
+                    raise ColumnNotFound(f"{path} has no column {name!r}.{suggest(name, names)}")
+            return file.read(columns)
+
+    return columns_from_table(_reading(path, read))
+
+
+def to_csv(
+    columns: Mapping[str, Column], path: str | os.PathLike[str], options: dict[str, Any]
+) -> None:
+    """Write a CSV file.
+
+    Raises:
+        WrongType: A column whose cells are no single values.
+    """
+    import pandas as pd
+
+    for name, column in columns.items():
+        if column.field.shape or column.field.kind == "ragged":
+            raise WrongType(
+                f"Column {name!r} ({column.field}) has several values per row, which a CSV cell "
+                f"cannot hold. Drop it, or use save or to_parquet."
+            )
+    frame = pd.DataFrame({name: as_vector(each).present(name) for name, each in columns.items()})
+    with written_atomically(path) as temporary:
+        frame.to_csv(temporary, **{"index": False, **options})
+
+
+def from_csv(path: str | os.PathLike[str], options: dict[str, Any]) -> pd.DataFrame:
+    """Read a CSV file."""
+    import pandas as pd
+
+    return pd.read_csv(path, **options)
+
+
 def _check_version(version: bytes | None, path: object) -> None:
     if version is not None and int(version) > VERSION:
         raise DamagedFile(
@@ -102,7 +165,7 @@ def _reading(path: object, read: Callable[[], Any]) -> Any:
     try:
         return read()
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        if isinstance(error, DamagedFile | FileNotFoundError):
+        if isinstance(error, FireworksError | FileNotFoundError):
             raise
         raise DamagedFile(
             f"{path} is not a complete Message file: {str(error).splitlines()[0]}. It may be "

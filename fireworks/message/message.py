@@ -4,20 +4,40 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from collections.abc import (
+    Callable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Mapping,
+    Sequence,
+    ValuesView,
+)
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
 
-from fireworks.errors import ColumnNotFound, DuplicateColumn, WrongLength, WrongType, suggest
-from fireworks.message import construction, files
+from fireworks.errors import (
+    ColumnNotFound,
+    DuplicateColumn,
+    WrongLength,
+    WrongType,
+    WrongValue,
+    suggest,
+)
+from fireworks.message import construction, files, habits
 from fireworks.message.column import Column, Field
 from fireworks.message.combination import concat_columns, merge_columns
 from fireworks.message.conversion import column_from
 from fireworks.message.display import as_html, as_text
+from fireworks.message.grouping import GroupBy
+from fireworks.message.joining import join_columns
 from fireworks.message.kinds.tensor import TensorColumn
 from fireworks.message.rows import Rows, resolve
+from fireworks.message.sorting import sorted_rows
+from fireworks.message.vectors import as_vector
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -271,7 +291,35 @@ class Message:
         """The columns of both Messages side by side, as a new Message; see `merge`."""
         return merge([self, other])
 
+    def join(self, other: Any, on: str | Iterable[str], how: str = "inner") -> Message:
+        """Add the columns of another Message where keys agree, as a database joins tables.
+
+        Args:
+            other: What to join; anything that Message can be made of.
+            on: The column or columns that both have and that must be equal.
+            how: ``"inner"`` drops rows without a match; ``"left"`` keeps them, with missing values
+                in the other's columns, which then must be vectors.
+
+        Returns:
+            One row for each pair of rows that match, in the order of this Message.
+
+        Raises:
+            ColumnNotFound: A key is missing.
+            DuplicateColumn: A column that is no key is in both.
+            WrongType: Keys that cannot be compared; a tensor that would have missing rows.
+        """
+        other = other if isinstance(other, Message) else Message(other)
+        keys = [on] if isinstance(on, str) else list(on)
+        self._named(keys)
+        other._named(keys)
+        return Message.from_columns(join_columns(self.stored, other.stored, keys, how))
+
     # Transforming
+
+    def assign(self, **columns: Any) -> Message:
+        """This Message with columns added or replaced: arrays, scalars, or functions of it."""
+        made = {name: each(self) if callable(each) else each for name, each in columns.items()}
+        return self._replaced(made)
 
     def map(self, function: Callable[..., Any] | Mapping[str, Callable[[Any], Any]]) -> Message:
         """Change the columns.
@@ -299,6 +347,31 @@ class Message:
         mask = keep(self) if callable(keep) else keep
         return self._gather(self.stored, resolve(mask, self._length))
 
+    def sort(self, by: str | Iterable[str], ascending: bool | Sequence[bool] = True) -> Message:
+        """The rows in the order of one or several columns; stable, missing values last.
+
+        Args:
+            by: A column, or several, the first of which counts most.
+            ascending: The direction of all, or of each.
+
+        Raises:
+            WrongType: A column whose values have no order.
+        """
+        keys = self._named(by)
+        rows = sorted_rows(list(keys), list(keys.values()), ascending)
+        return self._gather(self.stored, rows)
+
+    def sample(self, n: int, seed: int) -> Message:
+        """Draw ``n`` different rows, in random order; equal seeds draw equal rows.
+
+        Raises:
+            WrongValue: There are fewer rows.
+        """
+        if not 0 <= n <= self._length:
+            raise WrongValue(f"{n} different rows cannot be drawn from {self._length}.")
+        drawn = np.random.default_rng(seed).choice(self._length, n, replace=False)
+        return self._gather(self.stored, Rows(drawn.astype(np.int64, copy=False)))
+
     def permute(self, rows: Any) -> Message:
         """All rows in another order.
 
@@ -324,6 +397,63 @@ class Message:
         gone = self._named(columns)
         return self._select([name for name in self.stored if name not in gone])
 
+    # What users of pandas reach for
+
+    def head(self, n: int = 5) -> Message:
+        """The first rows, as a view."""
+        return self[:n]
+
+    def tail(self, n: int = 5) -> Message:
+        """The last rows, as a view."""
+        return self[max(0, self._length - n) :] if n >= 0 else self[-n:]
+
+    def describe(self) -> Message:
+        """Count, mean, quartiles, … of the columns of single values, as pandas has them."""
+        return Message.from_columns(habits.describe(self.stored))
+
+    def query(self, expression: str, **names: Any) -> Message:
+        """The rows for which an expression is true: ``m.query("label == 1 and x > @low", low=2)``.
+
+        Args:
+            expression: In pandas' language, over the columns of single values.
+            **names: What ``@name`` stands for in it.
+
+        Raises:
+            WrongValue: The expression is wrong.
+        """
+        rows = habits.queried_rows(self.stored, expression, names)
+        return self._gather(self.stored, rows)
+
+    def groupby(self, by: str | Iterable[str]) -> GroupBy:
+        """Rows in groups of equal keys: ``m.groupby("label").agg({"x": "mean"})``."""
+        return GroupBy(self, list(self._named(by)))
+
+    def value_counts(self, columns: str | Iterable[str] | None = None) -> Message:
+        """Each distinct row of some columns with its ``count``, the most frequent first."""
+        chosen = self.stored if columns is None else self._named(columns)
+        rows, counts = habits.value_counts(chosen)
+        return self._gather(chosen, rows).assign(count=counts)
+
+    def isna(self) -> Message:
+        """Where values are missing (NaN, None, NaT), as booleans; tensors element by element."""
+        return Message.from_columns(habits.is_missing(self.stored), self._length)
+
+    def fillna(self, value: Any) -> Message:
+        """Put a value, or values by column, in place of those missing."""
+        if isinstance(value, Mapping):
+            self._named(value)
+        return Message.from_columns(habits.filled(self.stored, value), self._length)
+
+    def dropna(self, columns: str | Iterable[str] | None = None) -> Message:
+        """The rows in which none of the columns has a missing value."""
+        chosen = self.stored if columns is None else self._named(columns)
+        return self._gather(self.stored, habits.complete_rows(chosen, self._length))
+
+    def drop_duplicates(self, columns: str | Iterable[str] | None = None) -> Message:
+        """The first of each set of rows that agree in the columns."""
+        chosen = self.stored if columns is None else self._named(columns)
+        return self._gather(self.stored, habits.first_of_each(chosen))
+
     # Kinds and devices
 
     def tensors(self, columns: str | Iterable[str] | None = None) -> Message:
@@ -345,7 +475,7 @@ class Message:
     def to_vectors(self, columns: str | Iterable[str] | None = None) -> Message:
         """All columns, the given ones as vectors; a tensor of several dimensions as objects."""
         chosen = self.stored if columns is None else self._named(columns)
-        vectors = {name: construction.as_vector(column) for name, column in chosen.items()}
+        vectors = {name: as_vector(column) for name, column in chosen.items()}
         return Message.from_columns({**self.stored, **vectors}, self._length)
 
     def dataframe(self, columns: str | Iterable[str] | None = None) -> pd.DataFrame:
@@ -353,7 +483,7 @@ class Message:
         import pandas as pd
 
         chosen = self.stored if columns is None else self._named(columns)
-        vectors = {name: construction.as_vector(each) for name, each in chosen.items()}
+        vectors = {name: as_vector(each) for name, each in chosen.items()}
         return pd.DataFrame(
             {name: each.present(name) for name, each in vectors.items()},
             index=pd.RangeIndex(self._length if chosen else 0),
@@ -473,10 +603,59 @@ class Message:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         return self.to_arrow().__arrow_c_stream__(requested_schema)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        matrix = habits.as_matrix(self.stored)
+        return matrix if dtype is None else matrix.astype(dtype)
+
+    def __narwhals_dataframe__(self) -> Any:
+        # scikit-learn takes any table that narwhals knows. What it selects from this one, by rows
+        # or columns, are then DataFrames.
+        import narwhals
+
+        return narwhals.from_native(self.dataframe())._compliant_frame  # type: ignore[attr-defined]
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write a Parquet file, from which `from_parquet` gives the Message back exactly.
+
+        Raises:
+            WrongType: A column holds objects that no open format can hold.
+        """
+        files.to_parquet(self.stored, path)
+
+    @classmethod
+    def from_parquet(
+        cls, path: str | os.PathLike[str], columns: Iterable[str] | None = None
+    ) -> Message:
+        """Read a Parquet file, written by `to_parquet` or by anything else.
+
+        Args:
+            path: The file.
+            columns: Which columns to read; all by default.
+
+        Raises:
+            DamagedFile: It is no complete Parquet file.
+            ColumnNotFound: It has no such column.
+        """
+        wanted = None if columns is None else list(columns)
+        return cls.from_columns(files.from_parquet(path, wanted))
+
+    def to_csv(self, path: str | os.PathLike[str], **options: Any) -> None:
+        """Write a CSV file with a header; ``options`` are those of ``DataFrame.to_csv``.
+
+        Raises:
+            WrongType: A column whose cells are no single values.
+        """
+        files.to_csv(self.stored, path, options)
+
+    @classmethod
+    def from_csv(cls, path: str | os.PathLike[str], **options: Any) -> Message:
+        """Read a CSV file with a header; ``options`` are those of ``pandas.read_csv``."""
+        return cls(files.from_csv(path, options))
+
     def to_dict(self) -> dict[str, Any]:
         """A dict of the tensors and, for vectors, of lists."""
         return {
-            name: column.array if isinstance(column, TensorColumn) else list(self[name])
+            name: column.array if isinstance(column, TensorColumn) else self[name].tolist()
             for name, column in self.stored.items()
         }
 

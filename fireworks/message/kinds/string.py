@@ -88,9 +88,24 @@ class StringColumn(Column):
             return bool(np.array_equal(self._codes, other._codes))
         return self.array.equals(other.array)
 
+    def ranks(self) -> np.ndarray[Any, Any]:
+        """Numbers in the order of the strings (by code points), NaN for None."""
+        coded = self._values if self._codes is None else self.array
+        coded = coded.dictionary_encode()
+        order = pc.sort_indices(coded.dictionary).to_numpy()
+        ranks = np.empty(len(order), np.int64)
+        ranks[order] = np.arange(len(order))
+        codes = coded.indices
+        if not codes.null_count:
+            return ranks.take(codes.to_numpy())
+        missing = codes.is_null().to_numpy(zero_copy_only=False)
+        if missing.all():
+            return np.full(len(self), np.nan)
+        return np.where(missing, np.nan, ranks.take(codes.fill_null(0).to_numpy()))
+
     def tensor(self) -> torch.Tensor:
-        shown = self.array[0].as_py()
-        raise WrongType(f"strings cannot be in a tensor (row 0 is {shown!r:.60})")
+        shown = f"row 0 is {self.array[0].as_py()!r:.60}" if len(self) else "no rows"
+        raise WrongType(f"strings cannot be in a tensor ({shown})")
 
     def copy(self) -> StringColumn:
         return StringColumn(self.array)  # Arrow arrays are immutable
