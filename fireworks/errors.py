@@ -19,6 +19,7 @@
     ├── ExperimentNotFound      FileNotFoundError
     ├── ExperimentInUse         RuntimeError another process owns the run or the attempt
     ├── ExperimentReadOnly      PermissionError
+    ├── NotRecorded             OSError      the disk is full or failed while a record was written
     ├── EngineError             RuntimeError a handler or update function failed in a known way
     └── SweepFailed             RuntimeError no trial of a sweep completed, or none can be started
 
@@ -109,6 +110,10 @@ class ExperimentInUse(FireworksError, RuntimeError):
 
 class ExperimentReadOnly(FireworksError, PermissionError):
     """A write to an experiment that was opened for reading."""
+
+
+class NotRecorded(FireworksError, OSError):
+    """The disk is full, or failed, while an experiment's record was written."""
 
 
 class EngineError(FireworksError, RuntimeError):

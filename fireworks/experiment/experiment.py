@@ -237,8 +237,8 @@ class Experiment:
             WrongType: A value is None, a string, an array or the like. Nothing is recorded.
             ExperimentReadOnly: The experiment is closed or was opened for reading.
             ExperimentInUse: The attempt that this object writes for is over.
-            OSError, sqlite3.Error: What kept earlier values from being committed; they are kept
-                and tried again.
+            NotRecorded: Earlier values could not be committed (the disk is full); they are kept
+                and tried again. The values of this call are not.
         """
         if mapping is None:
             values = more
@@ -298,7 +298,8 @@ class Experiment:
         """Commit all that was logged; on return it is in the database.
 
         Raises:
-            OSError, sqlite3.Error, ExperimentInUse: What keeps it from being committed.
+            NotRecorded: The disk is full or failed. What was logged is kept and tried again.
+            ExperimentInUse: The attempt that this object writes for is over.
         """
         if self._writer is not None:
             self._writer.flush()
@@ -457,7 +458,8 @@ class Experiment:
             status: "completed", "failed" or "stopped".
 
         Raises:
-            OSError, sqlite3.Error: What kept the last values from being committed.
+            NotRecorded: The last values could not be committed.
+            ExperimentInUse: The attempt that this object writes for is over, and values are left.
         """
         if status not in ("completed", "failed", "stopped"):
             raise WrongValue(f"A run ends as 'completed', 'failed' or 'stopped'; got {status!r}.")

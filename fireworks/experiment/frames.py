@@ -16,6 +16,7 @@ _TRIAL_COLUMNS = (
     "trial", "state", "attempt", "seed", "started", "ended", "reason",
     "exit_code", "signal", "host", "pid", "peak_memory",
 )  # fmt: skip
+_INTEGERS = ("exit_code", "signal", "pid", "peak_memory")
 
 # What a query may do: read, with functions and recursion, in this database.
 _ALLOWED = frozenset(
@@ -134,7 +135,9 @@ def trials_frame(connection: sqlite3.Connection) -> pandas.DataFrame:
     first = [*_TRIAL_COLUMNS]
     first += sorted(name for name in names if name.startswith("params.") and name not in first)
     rest = [name for name in names if name not in first]
-    return pandas.DataFrame(records, columns=[*first, *rest])
+    frame = pandas.DataFrame(records, columns=[*first, *rest])
+    # Nullable: an exit code that is not there must not make 3.0 of the others.
+    return frame.astype(dict.fromkeys(_INTEGERS, "Int64"))
 
 
 def query_frame(connection: sqlite3.Connection, query: str, parameters: Any) -> pandas.DataFrame:
@@ -147,17 +150,15 @@ def query_frame(connection: sqlite3.Connection, query: str, parameters: Any) -> 
     try:
         cursor = connection.execute(query, parameters)
         rows = cursor.fetchall()
-    except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", None) in (
-            sqlite3.SQLITE_AUTH,
-            sqlite3.SQLITE_READONLY,
-        ):
+    except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
             raise ExperimentReadOnly(
                 "sql() only reads: a SELECT on the experiment's tables. "
                 f"Refused ({error}): {query!r:.100}"
             ) from None
-        raise WrongValue(f"The query failed: {error}. It was: {query!r:.200}") from None
-    except (sqlite3.ProgrammingError, sqlite3.Warning) as error:
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise
         raise WrongValue(f"The query failed: {error}. It was: {query!r:.200}") from None
     finally:
         connection.set_authorizer(None)

@@ -13,7 +13,13 @@ from pathlib import Path
 from typing import final
 from urllib.parse import quote
 
-from fireworks.errors import DamagedFile, ExperimentInUse, ExperimentNotFound, ExperimentReadOnly
+from fireworks.errors import (
+    DamagedFile,
+    ExperimentInUse,
+    ExperimentNotFound,
+    ExperimentReadOnly,
+    NotRecorded,
+)
 from fireworks.record import schema
 
 BUSY_SECONDS = 60.0  # a transaction lasts milliseconds: only a stopped process holds on for longer
@@ -79,11 +85,15 @@ class Store:
 
         Raises:
             ExperimentInUse: Another process has kept the database locked for a minute.
+            ExperimentNotFound: The database was deleted or moved.
+            NotRecorded: The disk is full, or failed.
             ExperimentReadOnly: The database cannot be written to.
             DamagedFile: The database is damaged.
         """
         with self.lock, explained(self.path):
             connection = self._connection or self._connect()
+            if not self.path.exists():  # SQLite would go on writing to the deleted file
+                raise ExperimentNotFound(f"The database {str(self.path)!r} was deleted or moved.")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -187,6 +197,11 @@ def explained(path: Path) -> Generator[None]:
             raise DamagedFile(
                 f"{str(path)!r} is damaged or not a database: {error}. "
                 "What can be saved: sqlite3 experiment.sqlite .recover"
+            ) from error
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise NotRecorded(
+                f"{str(path)!r} could not be written: {error}. Make room on the disk, or repair it; "
+                "what was committed before is kept."
             ) from error
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             raise ExperimentReadOnly(

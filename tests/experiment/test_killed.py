@@ -1,0 +1,154 @@
+"""Writers that are really killed, at random moments, and disks that are really full."""
+
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fireworks.errors import ExperimentNotFound, NotRecorded
+from fireworks.experiment import Experiment, load_experiment
+
+WRITER = """
+import sys, time
+from fireworks.experiment import load_experiment
+with load_experiment(sys.argv[1], write=True) as experiment:
+    step = int(sys.argv[2])
+    print("ready", flush=True)
+    while True:
+        experiment.log({"loss": step / 2, "accuracy": step / 4}, step=step)
+        step += 1
+        if step % 50 == 0:
+            experiment.flush()
+            print(step, flush=True)   # all below this step was committed
+        time.sleep(0.0005)
+"""
+
+
+def test_what_was_committed_survives_kill_9_at_any_moment(
+    python: Callable[..., Any], tmp_path: Path
+) -> None:
+    with Experiment("digits", root=tmp_path) as experiment:
+        path = experiment.path
+    chance = random.Random(7)
+    step = 0
+    for _ in range(12):
+        process = python(WRITER, path, step)
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(chance.uniform(0.0, 0.25))
+        process.send_signal(signal.SIGKILL)
+        committed = max([step, *(int(each) for each in process.stdout)])
+        process.wait()
+        read = load_experiment(path)
+        assert read.status == "killed"
+        assert read.sql("SELECT count(*) AS n FROM metrics")["n"][0] % 2 == 0
+        frame = read.metrics(wide=True)
+        if committed:
+            steps = frame["step"].tolist()
+            assert steps == list(range(len(steps)))  # no holes
+            assert len(steps) >= committed
+            assert frame["loss"].tolist() == [each / 2 for each in steps]
+            assert read.sql("SELECT step FROM latest")["step"].tolist() == [steps[-1]] * 2
+            step = len(steps)
+        copy = tmp_path / "copy"
+        shutil.copytree(path, copy)
+        connection = sqlite3.connect(copy / "experiment.sqlite")
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        connection.close()
+        shutil.rmtree(copy)
+    assert step > 0
+
+
+def test_at_most_a_tenth_of_a_second_is_lost(python: Callable[..., Any], tmp_path: Path) -> None:
+    process = python(
+        """
+import sys, time
+from fireworks.errors import ExperimentNotFound, NotRecorded
+from fireworks.experiment import Experiment
+with Experiment("digits", root=sys.argv[1]) as experiment:
+    for step in range(1_000_000):
+        experiment.log(time=time.time(), step=step)
+        print(time.time(), flush=True)
+        time.sleep(0.001)
+""",
+        tmp_path,
+    )
+    lines = [process.stdout.readline() for _ in range(700)]
+    process.kill()
+    last = float([*lines, *process.stdout][-1])
+    process.wait()
+    frame = load_experiment(tmp_path / "digits-0001").metrics()
+    assert last - frame["value"].max() < 0.1 + 0.1  # the second tenth for a busy machine
+
+
+def test_durable_loses_nothing(python: Callable[..., Any], tmp_path: Path) -> None:
+    process = python(
+        """
+import sys, time
+from fireworks.errors import ExperimentNotFound, NotRecorded
+from fireworks.experiment import Experiment
+with Experiment("digits", root=sys.argv[1], durable=True) as experiment:
+    for step in range(1_000_000):
+        experiment.log(x=1.0, step=step)
+        print(step, flush=True)
+""",
+        tmp_path,
+    )
+    lines = [process.stdout.readline() for _ in range(50)]
+    process.kill()
+    last = int([*lines, *process.stdout][-1])
+    process.wait()
+    assert load_experiment(tmp_path / "digits-0001").metrics()["step"].max() >= last
+
+
+@pytest.fixture
+def small_disk() -> Any:
+    """Let this process write no file beyond a megabyte, as long as the block lasts."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    class Small:
+        def __enter__(self) -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+
+        def __exit__(self, *_: object) -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    yield Small()
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, small_disk: Any) -> None:
+    with Experiment("digits", root=tmp_path) as experiment:
+        experiment.log(x=0.0, step=0)
+        experiment.flush()
+        logged = 1
+        with small_disk, pytest.raises(NotRecorded, match="Make room on the disk"):
+            while True:
+                experiment.log(x=float(logged), step=logged)
+                logged += 1
+        read = load_experiment(experiment.path)
+        committed = len(read.metrics())
+        assert 1 <= committed < logged
+        assert read.metrics()["step"].tolist() == list(range(committed))
+        # There is room again: what was logged is committed, and the run goes on.
+        experiment.log(x=float(logged), step=logged)
+    frame = load_experiment(experiment.path).metrics()
+    assert frame["value"].tolist() == [float(step) for step in range(logged + 1)]
+
+
+def test_a_folder_that_was_deleted_is_told(tmp_path: Path) -> None:
+    experiment = Experiment("digits", root=tmp_path)
+    shutil.rmtree(experiment.path)
+    experiment.log(x=1.0, step=0)
+    with pytest.raises(ExperimentNotFound, match="was deleted or moved"):
+        experiment.flush()
+    with pytest.raises(ExperimentNotFound, match="was deleted or moved"):
+        experiment.close()
