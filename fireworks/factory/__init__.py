@@ -1,11 +1,38 @@
-"""Sweeps: propose parameters, run each trial in a process of its own, decide, repeat."""
+"""Sweeps: propose parameters, run each trial in a process of its own, decide, repeat.
 
-from fireworks.factory.events import FactoryEvents
-from fireworks.factory.factory import Factory
-from fireworks.factory.fork_server import ForkServer
-from fireworks.factory.proposers import EndSearch, Grid, Proposer, Random
-from fireworks.factory.records import TrialRecord
-from fireworks.factory.trial import Trial, TrialPruned
+What is named here is imported when it is first used: the fork server must be under way, and bound
+to the life of its parent, before it spends seconds on imports.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fireworks.factory.events import FactoryEvents as FactoryEvents
+    from fireworks.factory.factory import Factory as Factory
+    from fireworks.factory.fork_server import ForkServer as ForkServer
+    from fireworks.factory.proposers import EndSearch as EndSearch
+    from fireworks.factory.proposers import Grid as Grid
+    from fireworks.factory.proposers import Proposer as Proposer
+    from fireworks.factory.proposers import Random as Random
+    from fireworks.factory.records import TrialRecord as TrialRecord
+    from fireworks.factory.trial import Trial as Trial
+    from fireworks.factory.trial import TrialPruned as TrialPruned
+
+_HOMES = {
+    "EndSearch": "proposers",
+    "Factory": "factory",
+    "FactoryEvents": "events",
+    "ForkServer": "fork_server",
+    "Grid": "proposers",
+    "Proposer": "proposers",
+    "Random": "proposers",
+    "Trial": "trial",
+    "TrialPruned": "trial",
+    "TrialRecord": "records",
+}
 
 __all__ = [
     "EndSearch",
@@ -19,3 +46,15 @@ __all__ = [
     "TrialPruned",
     "TrialRecord",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOMES:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

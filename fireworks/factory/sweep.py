@@ -96,6 +96,7 @@ class Sweep:
         self._told = 0  # results that the proposer knows: those of the trials below this number
         self._queue: deque[TrialRecord] = deque()  # waiting for another attempt
         self._running: dict[str, _Running] = {}
+        self._notices: deque[Notice] = deque()  # heard and not yet acted upon
         self._losses = 0
         self._misnamed = 0
         self._exhausted = False
@@ -154,8 +155,9 @@ class Sweep:
             self._fill(trials)
             if not self._running:
                 return
-            for notice in self._backend.poll():
-                self._hear(notice)
+            self._notices.extend(self._backend.poll())
+            while self._notices:
+                self._hear(self._notices.popleft())
             if interrupts.count > interrupted:
                 interrupted = interrupts.count
                 self._interrupt(interrupted)
@@ -265,7 +267,6 @@ class Sweep:
         verdict = judge(running.last_words, end, self._objective)
         if running.stopped is not None and verdict.state != "completed":
             verdict = Verdict("stopped", reason=running.stopped)
-        self._count(verdict, end, running.last_words is None)
         record.seconds = time.monotonic() - running.began
         record.state, record.result, record.reason = verdict.state, verdict.result, verdict.reason
         sweep = self._experiment.sweep
@@ -279,6 +280,7 @@ class Sweep:
             signal=end.signal,
             peak_memory=end.peak_memory,
         )
+        self._count(verdict, end, running.last_words is None)
         if verdict.state == "failed" and self._deserves_another(record, running, end):
             sweep.requeue(record.number)
             record.state = "queued"
@@ -310,7 +312,7 @@ class Sweep:
         if self._losses >= _MOST_LOSSES:
             raise SweepFailed(f"{self._losses} attempts in a row were lost: {end.lost}")
         self._misnamed += verdict.misnamed
-        finished = sum(record.finished for record in self.records) + 1
+        finished = sum(record.finished for record in self.records)
         if _MISNAMED_ENOUGH <= self._misnamed == finished and not self._draining:
             self._draining = "no trial returns the objective"
             logger.error("the sweep ends early: %s", verdict.reason)
@@ -334,19 +336,22 @@ class Sweep:
         for attempt in self._running:
             self._backend.kill(attempt, grace=0)
         while self._running:
-            for notice in self._backend.poll():
-                if isinstance(notice, Ended):
-                    record = self._running.pop(notice.id).record
-                    record.state, record.reason = "stopped", reason
-                    self._experiment.sweep.finish_attempt(
-                        record.number,
-                        record.attempts,
-                        state="stopped",
-                        reason=reason,
-                        exit_code=notice.exit_code,
-                        signal=notice.signal,
-                        peak_memory=notice.peak_memory,
-                    )
+            if not self._notices:
+                self._notices.extend(self._backend.poll())
+                continue
+            notice = self._notices.popleft()
+            if isinstance(notice, Ended):
+                record = self._running.pop(notice.id).record
+                record.state, record.reason = "stopped", reason
+                self._experiment.sweep.finish_attempt(
+                    record.number,
+                    record.attempts,
+                    state="stopped",
+                    reason=reason,
+                    exit_code=notice.exit_code,
+                    signal=notice.signal,
+                    peak_memory=notice.peak_memory,
+                )
 
     def _check_any_completed(self) -> None:
         """Raises SweepFailed where no trial has completed, with the first failure's reason."""
