@@ -53,6 +53,8 @@ class SweepRecord:
                 (number, seed, time.time()),
             )
             connection.executemany("INSERT INTO params VALUES (?,?,?)", rows)
+        # Written with the next attempt: many trials may be added at once.
+        self._index.trials["queued"] = self._index.trials.get("queued", 0) + 1
 
     def start_attempt(self, trial: int, *, host: str) -> int:
         """Begin the next attempt at a trial and return its number, from 1.

@@ -200,8 +200,8 @@ def explained(path: Path) -> Generator[None]:
             ) from error
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise NotRecorded(
-                f"{str(path)!r} could not be written: {error}. Make room on the disk, or repair it; "
-                "what was committed before is kept."
+                f"{str(path)!r} could not be written: {error}. Make room on the disk, or "
+                "repair it; what was committed before is kept."
             ) from error
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             raise ExperimentReadOnly(

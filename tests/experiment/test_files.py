@@ -30,10 +30,12 @@ def test_a_failed_write_leaves_the_previous_version(experiment: Experiment, mode
     text = mode == "w"
     with experiment.file("model", mode) as stream:
         stream.write("one" if text else b"one")
-    with pytest.raises(RuntimeError, match="in the middle"):
-        with experiment.file("model", mode) as stream:
-            stream.write("two" * 100_000 if text else b"two" * 100_000)
-            raise RuntimeError("in the middle")
+    with (
+        pytest.raises(RuntimeError, match="in the middle"),
+        experiment.file("model", mode) as stream,
+    ):
+        stream.write("two" * 100_000 if text else b"two" * 100_000)
+        raise RuntimeError("in the middle")
     assert experiment.file("model").read_text() == "one"
     assert os.listdir(experiment.path / "files") == ["model"]
 
@@ -46,9 +48,11 @@ def test_a_full_disk_leaves_the_previous_version(experiment: Experiment, mode: s
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
     try:
-        with pytest.raises(OSError, match="too large"):
-            with experiment.file("model", mode) as stream:
-                stream.write("x" * 50_000 if mode == "w" else b"x" * 50_000)
+        with (
+            pytest.raises(OSError, match="too large"),
+            experiment.file("model", mode) as stream,
+        ):
+            stream.write("x" * 50_000 if mode == "w" else b"x" * 50_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
