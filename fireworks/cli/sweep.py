@@ -36,7 +36,7 @@ def run_sweep(
     seed: Annotated[int | None, typer.Option(min=0, help="Drawn and recorded if left out.")] = None,
 ) -> None:
     """Run a sweep: each trial in a process of its own, parameters proposed by Optuna."""
-    module = _load(source)
+    module = load_module(source)
     train, space = _required(module, "train"), _required(module, "space")
     maximize, minimize = _objective(module, maximize, minimize)
 
@@ -72,7 +72,7 @@ def run_sweep(
         raise typer.Exit(130)
 
 
-def _load(source: str) -> ModuleType:
+def load_module(source: str) -> ModuleType:
     """The module that a file's path or an import name stands for.
 
     Raises:
@@ -91,7 +91,8 @@ def _load(source: str) -> ModuleType:
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
         where = f"{frames[-1].filename}, line {frames[-1].lineno}" if frames else source
-        if isinstance(error, ModuleNotFoundError) and not is_file and error.name == source:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing and not is_file and f"{source}.".startswith(f"{missing}."):
             raise WrongValue(f"there is neither a file nor a module {source!r}") from None
         raise WrongValue(
             f"{source} cannot be imported: {type(error).__name__}: {error} ({where})"

@@ -19,7 +19,8 @@ from fireworks.factory import Factory, ForkServer
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ForkServer]:
-    with ForkServer() as server:
+    # What the test modules import; each child would otherwise import it by itself.
+    with ForkServer(optional=["pytest", "pandas", "optuna"]) as server:
         server.start()
         yield server
 

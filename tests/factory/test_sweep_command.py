@@ -1,0 +1,106 @@
+"""``fireworks sweep``, run as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fireworks.cli.sweep import load_module
+from fireworks.experiment import load_experiment
+from fireworks.factory.transport import found_afresh
+
+FILE = """
+from pathlib import Path
+from neighbour import offset
+
+maximize = "accuracy"
+
+def prepare():
+    Path("prepared").touch()
+
+def train(trial):
+    assert Path("prepared").exists()
+    return {"accuracy": trial.params["x"] + offset, "module": 0 if __name__ == "tuned" else 1}
+
+def space(trial):
+    return {"x": trial.suggest_float("x", 0, 1)}
+
+if __name__ == "__main__":
+    raise SystemExit("not to be run")
+"""
+
+
+def fireworks(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("fireworks"), "sweep", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "neighbour.py").write_text("offset = 1")
+    (tmp_path / "tuned.py").write_text(FILE)
+    (tmp_path / "not-a-name.py").write_text(FILE)
+    return tmp_path
+
+
+def test_a_file_is_swept(folder: Path) -> None:
+    done = fireworks(folder, "tuned.py", "--trials", "3", "--workers", "2", "--seed", "7")
+    assert done.returncode == 0, done.stderr
+    assert "fireworks show runs/tuned-0001" in done.stdout and "3/3 trials" in done.stderr
+    with load_experiment(folder / "runs" / "tuned-0001") as experiment:
+        results = [json.loads(each) for each in experiment.sql("SELECT * FROM trials")["result"]]
+    assert len(results) == 3 and {each["module"] for each in results} == {0.0}
+
+
+@pytest.mark.parametrize("source", ["tuned.py", "tuned", "not-a-name.py", "tokenize.py"])
+def test_files_and_modules_are_loaded(
+    folder: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "tokenize.py").write_text(FILE)  # the name of a module that is loaded already
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    module = load_module(source)
+    assert module.maximize == "accuracy" and callable(module.train)
+    assert module.__file__ == str(folder / f"{source.removesuffix('.py')}.py")
+    assert found_afresh(module.__name__) == source.startswith("tuned")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.py"], "there is no file 'missing.py'"),
+        (["missing.module"], "neither a file nor a module 'missing.module'"),
+        (["neighbour.py"], "defines no function train(trial)"),
+        (["broken.py"], "broken.py cannot be imported: ZeroDivisionError"),
+        (["tuned.py", "--maximize", "a", "--minimize", "b"], "either --maximize NAME or"),
+        (["nospace.py"], "no function space(trial), which a sweep needs. Did you mean 'spaces'?"),
+        (["goalless.py"], "one objective"),
+        (["tuned.py", "--root", "tuned.py/runs"], "tuned.py"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(folder: Path, arguments: list[str], message: str) -> None:
+    (folder / "broken.py").write_text("x = 1\nx / 0")
+    (folder / "nospace.py").write_text("def train(trial): ...\ndef spaces(trial): ...")
+    (folder / "goalless.py").write_text("def train(trial): ...\ndef space(trial): ...")
+    done = fireworks(folder, *arguments, "--trials", "3")
+    assert done.returncode == 1
+    assert message in done.stderr and done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1 and done.stdout == ""
+    assert not (folder / "runs").exists()
+
+
+def test_a_sweep_that_fails_says_why(folder: Path) -> None:
+    done = fireworks(folder, "not-a-name.py", "--trials", "9", "--maximize", "acuracy")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: no trial of") and "Did you mean 'accuracy'?" in last
