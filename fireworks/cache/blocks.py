@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from fireworks.message.column import Column
@@ -128,7 +129,7 @@ class StringBlock(ObjectBlock):
         return StringColumn(pa.array(self._block.take(slots.numpy), pa.large_string()))
 
     def sizes(self, column: Column) -> Int64Array:
-        lengths = pa.compute.binary_length(column.array).fill_null(0)
+        lengths = pc.call_function("binary_length", [column.array]).fill_null(0)
         return lengths.to_numpy() + 8
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from fireworks.cache.admission import Plan, plan_insertion
 from fireworks.cache.id_map import ABSENT
@@ -75,7 +76,7 @@ class MessageCache:
         self._spill = Spill(spill) if spill is not None else None
         self._store: Store | None = None
         self._table = SlotTable()
-        self._counts = {"hits": 0, "misses": 0, "insertions": 0, "evictions": 0, "refused": 0}
+        self._hits = self._misses = self._insertions = self._evictions = self._refused = 0
 
     # Asking
 
@@ -124,7 +125,14 @@ class MessageCache:
         with self._lock:
             spilled = len(self._spill) if self._spill is not None else 0
             return CacheStats(
-                **self._counts, rows=self._table.rows, bytes=self._table.bytes, spilled=spilled
+                hits=self._hits,
+                misses=self._misses,
+                insertions=self._insertions,
+                evictions=self._evictions,
+                refused=self._refused,
+                rows=self._table.rows,
+                bytes=self._table.bytes,
+                spilled=spilled,
             )
 
     def search(self, **values: Any) -> Int64Array:
@@ -149,25 +157,25 @@ class MessageCache:
     def __getitem__(self, ids: Any) -> Message:
         wanted = _as_ids(ids)
         with self._lock:
+            slots = self._table.slots_of(wanted)
+            if slots is not None and self._store is not None:
+                self._hits += len(wanted)
+                self._policy.read(slots, wanted)
+                return self._store.read(Rows(slots))
             slots = self._table.find(wanted)
             absent = slots == ABSENT
-            if not absent.any():
-                assert self._store is not None or not len(wanted)
-                self._counts["hits"] += len(wanted)
-                self._policy.read(slots, wanted)
-                return self._store.read(Rows(slots)) if self._store else Message()
             if self._spill is not None:
                 absent[absent] = ~self._spill.has(wanted[absent])
             if absent.any():
-                self._counts["hits"] += int((~absent).sum())
-                self._counts["misses"] += int(absent.sum())
+                self._hits += int((~absent).sum())
+                self._misses += int(absent.sum())
                 shown = ", ".join(str(each) for each in np.unique(wanted[absent])[:5])
                 raise RowsNotCached(
                     f"{int(absent.sum())} of {len(wanted)} rows are not in the cache: {shown}"
                     f"{', …' if absent.sum() > 5 else ''}. `missing` tells which are not, `fetch` "
                     f"reads them."
                 )
-            self._counts["hits"] += len(wanted)
+            self._hits += len(wanted)
             rows = self._read(wanted)
             self._use(wanted, slots)
             return rows
@@ -184,7 +192,7 @@ class MessageCache:
             found = wanted[present]
             rows = self[found]
             absent = wanted[~present]
-            self._counts["misses"] += len(absent)
+            self._misses += len(absent)
             if len(absent):
                 self._policy.missed(np.unique(absent))
             return rows, present
@@ -274,9 +282,9 @@ class MessageCache:
         leaving = np.concatenate([plan.victims, slots[plan.dropped]])
         if len(leaving):
             self._release(leaving)
-            self._counts["evictions"] += len(leaving)
+            self._evictions += len(leaving)
         if counted:
-            self._counts["refused"] += len(plan.refused)
+            self._refused += len(plan.refused)
         if len(plan.fresh):
             slots[plan.fresh] = table.occupy(ids[plan.fresh], sizes[plan.fresh])
         if len(plan.overwritten):
@@ -290,7 +298,7 @@ class MessageCache:
         if len(plan.overwritten):
             self._policy.read(slots[plan.overwritten], ids[plan.overwritten])
         if counted:
-            self._counts["insertions"] += len(plan.fresh)
+            self._insertions += len(plan.fresh)
         if self._spill is not None:
             self._spill.remove(ids[plan.stored])
 
@@ -458,7 +466,7 @@ def _as_ids(ids: Any) -> Int64Array:
     """
     if type(ids) is np.ndarray and ids.dtype == np.int64 and ids.ndim == 1:
         return ids if ids.flags.c_contiguous else ids.copy()
-    array = np.asarray(ids.cpu() if hasattr(ids, "cpu") else ids)
+    array = np.asarray(ids.cpu() if isinstance(ids, torch.Tensor) else ids)
     if array.size == 0 and array.ndim == 1:
         return np.empty(0, np.int64)
     if array.dtype.kind not in "iu" or array.ndim > 1:

@@ -27,6 +27,18 @@ class IdMap:
         self._dict: dict[int, int] = {}
         self._count = 0
 
+    def guess(self, ids: Int64Array) -> Int64Array | None:
+        """The values of ids that are present, and anything at all for the others; or None.
+
+        Faster than `get` for those who can check what they get.
+        """
+        if self._table is None:
+            return None
+        try:
+            return self._table.take(ids)  # negative ids count from the end
+        except IndexError:
+            return None
+
     def get(self, ids: Int64Array) -> Int64Array:
         """The values of ids, -1 for those that are absent."""
         table = self._table

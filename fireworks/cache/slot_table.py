@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fireworks.cache.id_map import IdMap
+from fireworks.cache.id_map import ABSENT, IdMap
 
 Int64Array = np.ndarray[Any, np.dtype[np.int64]]
+
+# No row has this id; see `_as_ids` of the cache.
+FREE = np.iinfo(np.int64).min
 
 
 class SlotTable:
@@ -18,7 +21,7 @@ class SlotTable:
         slots: How many slots there are.
         rows: How many of them are used.
         bytes: Bytes of their rows.
-        ids: By slot, the id of its row; undefined where it is free.
+        ids: By slot, the id of its row; `FREE` where it has none.
         sizes: By slot, the bytes of its row.
         used: By slot, whether it holds a row.
         pins: By slot, how often its row is pinned.
@@ -41,10 +44,19 @@ class SlotTable:
         """The slots of ids, -1 for those that have none; a new array."""
         return self._map.get(ids)
 
+    def slots_of(self, ids: Int64Array) -> Int64Array | None:
+        """The slots of ids if all of them have one, else None."""
+        slots = self._map.guess(ids)
+        # Comparing bytes is the fastest way of comparing small arrays.
+        if slots is not None and self.ids.take(slots).tobytes() == ids.tobytes():
+            return slots
+        slots = self._map.get(ids)
+        return None if (slots == ABSENT).any() else slots
+
     def resize(self, slots: int) -> None:
         """Make room for this many slots, never fewer than before."""
         more = slots - self.slots
-        self.ids = np.concatenate([self.ids, np.zeros(more, np.int64)])
+        self.ids = np.concatenate([self.ids, np.full(more, FREE)])
         self.sizes = np.concatenate([self.sizes, np.zeros(more, np.int64)])
         self.pins = np.concatenate([self.pins, np.zeros(more, np.int64)])
         self.used = np.concatenate([self.used, np.zeros(more, bool)])
@@ -78,6 +90,7 @@ class SlotTable:
         top = self.slots - self.rows
         self._free[top : top + len(slots)] = slots
         self._map.remove(self.ids[slots])
+        self.ids[slots] = FREE
         self.bytes -= int(self.sizes[slots].sum())
         self.used[slots] = False
         self.evictable[slots] = False

@@ -19,7 +19,7 @@ import torch
 
 from fireworks.errors import WrongType
 from fireworks.message.cells import cells_from_arrow, cells_to_arrow
-from fireworks.message.column import Column
+from fireworks.message.column import ArrowArray, ArrowType, Column
 from fireworks.message.kinds.extension import ExtensionColumn
 from fireworks.message.kinds.number import NumberColumn
 from fireworks.message.kinds.object import ObjectColumn, object_array
@@ -52,10 +52,13 @@ _COMPLEX = {
 }
 
 
-class ColumnType(pa.ExtensionType):
+_LARGE_STRING = pa.large_string()
+
+
+class ColumnType(pa.ExtensionType):  # pyright: ignore[reportUntypedBaseClass]
     """The Arrow extension type ``fireworks.column``: storage, and a JSON of what it stands for."""
 
-    def __init__(self, storage: pa.DataType, spec: Spec) -> None:
+    def __init__(self, storage: ArrowType, spec: Spec) -> None:
         self.spec = spec
         super().__init__(storage, "fireworks.column")
 
@@ -63,14 +66,14 @@ class ColumnType(pa.ExtensionType):
         return json.dumps(self.spec, sort_keys=True).encode()
 
     @classmethod
-    def __arrow_ext_deserialize__(cls, storage_type: pa.DataType, serialized: bytes) -> ColumnType:
+    def __arrow_ext_deserialize__(cls, storage_type: ArrowType, serialized: bytes) -> ColumnType:
         return cls(storage_type, json.loads(serialized))
 
 
 pa.register_extension_type(ColumnType(pa.null(), {}))
 
 
-def column_to_arrow(column: Column, name: str) -> pa.Array:
+def column_to_arrow(column: Column, name: str) -> ArrowArray:
     """An Arrow array that holds everything of a column; shares memory where it can.
 
     Raises:
@@ -88,7 +91,7 @@ def column_to_arrow(column: Column, name: str) -> pa.Array:
     return _extended(storage, {"kind": "object", **spec})
 
 
-def column_from_arrow(array: pa.Array | pa.ChunkedArray) -> Column:
+def column_from_arrow(array: ArrowArray) -> Column:
     """The column of an Arrow array, ours or any other; shares memory where it can."""
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
@@ -98,7 +101,7 @@ def column_from_arrow(array: pa.Array | pa.ChunkedArray) -> Column:
     if isinstance(kind, ColumnType):
         return _from_extension(array.storage, kind.spec)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_string_view(kind):
-        return StringColumn(array.cast(pa.large_string()))
+        return StringColumn(array if kind == _LARGE_STRING else array.cast(_LARGE_STRING))
     if pa.types.is_fixed_size_list(kind) and _leaf(kind) is not None and not _has_nulls(array):
         return _tensor_from_lists(array)
     if pa.types.is_primitive(kind) or pa.types.is_boolean(kind):
@@ -113,14 +116,14 @@ def column_from_arrow(array: pa.Array | pa.ChunkedArray) -> Column:
     return _pandas_from_arrow(array)
 
 
-def _extended(storage: pa.Array, spec: Spec) -> pa.ExtensionArray:
+def _extended(storage: ArrowArray, spec: Spec) -> ArrowArray:
     return pa.ExtensionArray.from_storage(ColumnType(storage.type, spec), storage)
 
 
 # Tensors
 
 
-def _tensor_to_arrow(tensor: torch.Tensor) -> pa.Array:
+def _tensor_to_arrow(tensor: torch.Tensor) -> ArrowArray:
     if tensor.layout != torch.strided or tensor.is_quantized:
         raise WrongType(f"a tensor of layout {tensor.layout} cannot be stored; use .to_dense()")
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
@@ -143,7 +146,7 @@ def _tensor_to_arrow(tensor: torch.Tensor) -> pa.Array:
     return array if standard and shape else _extended(array, spec)
 
 
-def _tensor_from_lists(array: pa.Array) -> TensorColumn:
+def _tensor_from_lists(array: ArrowArray) -> TensorColumn:
     shape: list[int] = []
     length = len(array)
     while pa.types.is_fixed_size_list(array.type):
@@ -153,7 +156,7 @@ def _tensor_from_lists(array: pa.Array) -> TensorColumn:
     return TensorColumn(torch.from_numpy(values).reshape(length, *shape))
 
 
-def _from_extension(storage: pa.Array, spec: Spec) -> Column:
+def _from_extension(storage: ArrowArray, spec: Spec) -> Column:
     kind = spec["kind"]
     if kind == "tensor":
         dtype = getattr(torch, spec["dtype"])
@@ -181,7 +184,7 @@ def _from_extension(storage: pa.Array, spec: Spec) -> Column:
 # Numbers and datetimes
 
 
-def _numbers_to_arrow(array: np.ndarray[Any, Any], name: str) -> pa.Array:
+def _numbers_to_arrow(array: np.ndarray[Any, Any], name: str) -> ArrowArray:
     dtype = array.dtype
     if not dtype.isnative:
         array = array.astype(dtype.newbyteorder("="))
@@ -206,7 +209,7 @@ def _numbers_to_arrow(array: np.ndarray[Any, Any], name: str) -> pa.Array:
         ) from error
 
 
-def _primitive_from_arrow(array: pa.Array) -> Column:
+def _primitive_from_arrow(array: ArrowArray) -> Column:
     kind = array.type
     if (pa.types.is_timestamp(kind) and kind.tz is None) or pa.types.is_duration(kind):
         return NumberColumn(_to_numpy(array))
@@ -215,7 +218,7 @@ def _primitive_from_arrow(array: pa.Array) -> Column:
     return _pandas_from_arrow(array)
 
 
-def _pandas_from_arrow(array: pa.Array) -> Column:
+def _pandas_from_arrow(array: ArrowArray) -> Column:
     """Datetimes with zones, categories, integers with missing values, dates, decimals."""
     import pandas as pd
 
@@ -234,7 +237,7 @@ def _pandas_from_arrow(array: pa.Array) -> Column:
         return ExtensionColumn(pd.arrays.ArrowExtensionArray(array))
 
 
-def _extension_to_arrow(array: Any, name: str) -> pa.Array:
+def _extension_to_arrow(array: Any, name: str) -> ArrowArray:
     import pandas as pd
 
     dtype = array.dtype
@@ -257,35 +260,35 @@ def _extension_to_arrow(array: Any, name: str) -> pa.Array:
 # Memory
 
 
-def _to_numpy(array: pa.Array) -> np.ndarray[Any, Any]:
+def _to_numpy(array: ArrowArray) -> np.ndarray[Any, Any]:
     return array.to_numpy(zero_copy_only=False)
 
 
-def _writable(array: pa.Array) -> np.ndarray[Any, Any]:
+def _writable(array: ArrowArray) -> np.ndarray[Any, Any]:
     """The values in memory that a tensor may own."""
     values = _to_numpy(array)
     return values if values.flags.writeable else values.copy()
 
 
-def _leaf(kind: pa.DataType) -> pa.DataType | None:
+def _leaf(kind: ArrowType) -> ArrowType | None:
     while pa.types.is_fixed_size_list(kind):
         kind = kind.value_type
     return kind if _is_numeric(kind) else None
 
 
-def _is_numeric(kind: pa.DataType) -> bool:
+def _is_numeric(kind: ArrowType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def _is_list(kind: ArrowType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind)
 
 
-def _is_string_view(kind: pa.DataType) -> bool:
+def _is_string_view(kind: ArrowType) -> bool:
     return str(kind) == "string_view"
 
 
-def _has_nulls(array: pa.Array) -> bool:
+def _has_nulls(array: ArrowArray) -> bool:
     while True:
         if array.null_count:
             return True

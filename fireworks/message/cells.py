@@ -10,12 +10,13 @@ import pyarrow as pa
 import torch
 
 from fireworks.errors import WrongType
+from fireworks.message.column import ArrowArray
 from fireworks.message.kinds.object import object_array, same_cell
 
 Array = np.ndarray[Any, Any]
 
 
-def cells_to_arrow(cells: Array, name: str) -> tuple[pa.Array, dict[str, Any]]:
+def cells_to_arrow(cells: Array, name: str) -> tuple[ArrowArray, dict[str, Any]]:
     """Store Python objects so that exactly the same objects come back.
 
     Args:
@@ -39,7 +40,7 @@ def cells_to_arrow(cells: Array, name: str) -> tuple[pa.Array, dict[str, Any]]:
     return _json_to_arrow(objects, name), {"form": "json"}
 
 
-def cells_from_arrow(array: pa.Array, spec: dict[str, Any]) -> Array:
+def cells_from_arrow(array: ArrowArray, spec: dict[str, Any]) -> Array:
     """The objects that `cells_to_arrow` stored."""
     if spec["form"] == "arrays":
         return _arrays_from_arrow(array, spec)
@@ -53,7 +54,7 @@ def _identical(a: list[Any], b: list[Any]) -> bool:
     return all(same_cell(x, y, 0, 0) for x, y in zip(a, b, strict=True))
 
 
-def _json_to_arrow(objects: list[Any], name: str) -> pa.Array:
+def _json_to_arrow(objects: list[Any], name: str) -> ArrowArray:
     texts: list[str] = []
     for row, each in enumerate(objects):
         try:
@@ -71,7 +72,7 @@ def _json_to_arrow(objects: list[Any], name: str) -> pa.Array:
     return pa.array(texts, pa.large_string())
 
 
-def _arrays_to_arrow(cells: Array, held: list[Any]) -> tuple[pa.Array, dict[str, Any]] | None:
+def _arrays_to_arrow(cells: Array, held: list[Any]) -> tuple[ArrowArray, dict[str, Any]] | None:
     """Arrays or tensors of one dtype and any shapes: their values end to end, and each shape."""
     first = held[0]
     if any(type(each) is not type(first) or each.dtype != first.dtype for each in held):
@@ -100,7 +101,7 @@ def _arrays_to_arrow(cells: Array, held: list[Any]) -> tuple[pa.Array, dict[str,
     return storage, {"form": "arrays", "of": of, "dtype": dtype.str}
 
 
-def _arrays_from_arrow(array: pa.Array, spec: dict[str, Any]) -> Array:
+def _arrays_from_arrow(array: ArrowArray, spec: dict[str, Any]) -> Array:
     shapes, values = array.field("shape").to_pylist(), array.field("values")
     bounds = values.offsets.to_numpy()
     flat = values.values.to_numpy(zero_copy_only=False)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from fireworks.errors import WrongType
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
     import torch
 
     from fireworks.message.rows import Rows
+
+
+# pyarrow has no types of its own yet: these names say what is meant.
+ArrowArray: TypeAlias = Any
+ArrowTable: TypeAlias = Any
+ArrowType: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -66,8 +70,8 @@ class Column(ABC):
         """The stored array: a tensor, a numpy array, an Arrow array or a pandas array."""
 
     @abstractmethod
-    def present(self, name: str) -> torch.Tensor | pd.Series[Any]:
-        """What a user gets for ``message[name]``."""
+    def present(self, name: str) -> Any:
+        """What a user gets for ``message[name]``: a tensor, or a Series of that name."""
 
     @abstractmethod
     def take(self, rows: Rows) -> Column:
@@ -132,7 +136,3 @@ class Column(ABC):
         array = np.empty(len(self), object)
         array[:] = list(self.present(""))
         return array
-
-    def arrow(self) -> tuple[pa.Array, dict[str, str]]:
-        """The values as an Arrow array, and what Arrow's type does not say of them."""
-        raise NotImplementedError

@@ -22,8 +22,9 @@ def concat_columns(tables: Sequence[Mapping[str, Column]]) -> Columns:
         WrongType: Columns of one name do not fit together.
     """
     first = tables[0]
+    names = first.keys()
     for position, table in enumerate(tables):
-        if table.keys() != first.keys():
+        if table.keys() != names:
             _report_difference(first, table, position)
     return {name: join_column(name, [table[name] for table in tables]) for name in first}
 
@@ -35,9 +36,8 @@ def join_column(name: str, parts: Sequence[Column]) -> Column:
         return first
     kind = type(first)
     try:
-        for part in parts:
-            if type(part) is not kind:
-                return _join_kinds(parts)
+        if any(type(part) is not kind for part in parts):
+            return _join_kinds(parts)
         return first.concat(parts[1:])
     except WrongType as error:
         raise WrongType(f"Column {name!r}: {error}.") from None

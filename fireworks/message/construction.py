@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from fireworks.errors import DuplicateColumn, WrongLength, WrongType, WrongValue
-from fireworks.message.column import Column
+from fireworks.message.column import ArrowTable, Column
 from fireworks.message.conversion import (
     column_from,
     from_list,
@@ -90,12 +90,16 @@ def _from_mapping(data: Mapping[Any, Any], length: int | None) -> Columns:
     columns: Columns = {}
     scalars = False
     for name, value in data.items():
-        if type(name) is not str and not isinstance(name, str):
+        if not isinstance(name, str):
             raise WrongType(f"A column's name is a str, not {name!r} ({type(name).__name__}).")
-        if is_scalar(value) or (isinstance(value, torch.Tensor) and value.ndim == 0):
+        if isinstance(value, torch.Tensor | np.ndarray):
+            scalar = not value.ndim
+        else:
+            scalar = is_scalar(value)
+        if scalar:
             scalars = True
-            continue
-        columns[name] = _column(name, value)
+        else:
+            columns[name] = _column(name, value)
     found = shared_length(columns)
     if not scalars:
         return columns
@@ -136,7 +140,7 @@ def _from_dataframe(frame: Any) -> Columns:
     return columns
 
 
-def _from_arrow(table: pa.Table) -> Columns:
+def _from_arrow(table: ArrowTable) -> Columns:
     from fireworks.message.files import columns_from_table
 
     names = table.column_names

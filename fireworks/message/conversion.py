@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from fireworks.errors import WrongLength, WrongType
-from fireworks.message.column import Column
+from fireworks.message.column import ArrowArray, Column
 from fireworks.message.kinds.extension import ExtensionColumn
 from fireworks.message.kinds.number import NumberColumn
 from fireworks.message.kinds.object import ObjectColumn, object_array
@@ -34,22 +34,16 @@ def column_from(value: object, length: int | None) -> Column:
         WrongLength: It has another number of rows.
         WrongType: It cannot be a column.
     """
-    kind = type(value)
-    if kind is torch.Tensor and value.ndim:  # type: ignore[union-attr]
-        column: Column = TensorColumn(value)  # type: ignore[arg-type]
-    elif kind is np.ndarray and value.ndim:  # type: ignore[union-attr]
-        column = from_numpy(value)  # type: ignore[arg-type]
+    if isinstance(value, torch.Tensor):
+        if not value.ndim:
+            return TensorColumn(value.expand(1 if length is None else length).clone())
+        column: Column = TensorColumn(value)
+    elif isinstance(value, np.ndarray) and value.ndim:
+        column = from_numpy(value)
     elif isinstance(value, Column):
         column = value
-    elif isinstance(value, torch.Tensor):
-        if value.ndim == 0:
-            column = TensorColumn(value.expand(1 if length is None else length).clone())
-        else:
-            column = TensorColumn(value)
     elif is_scalar(value):
         return _repeat(value, 1 if length is None else length)
-    elif isinstance(value, np.ndarray):
-        column = from_numpy(np.asarray(value))
     elif isinstance(value, pa.Array | pa.ChunkedArray):
         from fireworks.message.arrow import column_from_arrow
 
@@ -103,7 +97,7 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Column:
     if array.ndim > 1:
         return from_matrix(array)
     if kind in "biufcmM":
-        return NumberColumn(array)
+        return NumberColumn(array.view() if array.dtype.isnative else array.astype(_native(array)))
     if kind == "U" or type(array.dtype).__name__ == "StringDType":
         return encode(pa.array(array.astype(object), pa.large_string()))
     if kind == "O":
@@ -124,10 +118,14 @@ def _from_objects(array: np.ndarray[Any, Any]) -> Column:
             return encode(_strings(array))
         if isinstance(first, np.ndarray) and (column := ragged(array)) is not None:
             return column
-    return ObjectColumn(array)
+    return ObjectColumn(array.view())
 
 
-def _strings(values: Sequence[object]) -> pa.LargeStringArray:
+def _native(array: np.ndarray[Any, Any]) -> np.dtype[Any]:
+    return array.dtype.newbyteorder("=")
+
+
+def _strings(values: Sequence[object] | np.ndarray[Any, Any]) -> ArrowArray:
     try:
         return pa.array(values, pa.large_string(), from_pandas=False)
     except UnicodeEncodeError as error:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pyarrow as pa
 
 from fireworks.errors import ColumnNotFound, DamagedFile, FireworksError, WrongType, suggest
 from fireworks.message.arrow import column_from_arrow, column_to_arrow
-from fireworks.message.column import Column
+from fireworks.message.column import ArrowTable, Column
 from fireworks.message.vectors import as_vector
 
 if TYPE_CHECKING:
@@ -24,13 +24,13 @@ VERSION = 1
 _VERSION_KEY = b"fireworks.version"
 
 
-def table_from_columns(columns: Mapping[str, Column]) -> pa.Table:
+def table_from_columns(columns: Mapping[str, Column]) -> ArrowTable:
     """A pyarrow Table of columns, sharing memory where it can."""
     arrays = [column_to_arrow(column, name) for name, column in columns.items()]
     return pa.Table.from_arrays(arrays, names=list(columns))
 
 
-def columns_from_table(table: pa.Table) -> dict[str, Column]:
+def columns_from_table(table: ArrowTable) -> dict[str, Column]:
     """The columns of a pyarrow Table."""
     return {
         str(name): column_from_arrow(column)
@@ -39,7 +39,7 @@ def columns_from_table(table: pa.Table) -> dict[str, Column]:
 
 
 @contextlib.contextmanager
-def written_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+def written_atomically(path: str | os.PathLike[str]) -> Generator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well."""
     target = Path(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
@@ -85,7 +85,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Column]:
     """
     content = np.fromfile(path, np.uint8)
 
-    def read() -> pa.Table:
+    def read() -> ArrowTable:
         with pa.ipc.open_file(pa.py_buffer(content)) as reader:
             metadata = reader.schema.metadata or {}
             _check_version(metadata.get(_VERSION_KEY), path)
@@ -114,7 +114,7 @@ def from_parquet(
     """
     import pyarrow.parquet as parquet
 
-    def read() -> pa.Table:
+    def read() -> ArrowTable:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
             for name in columns or []:
@@ -143,7 +143,7 @@ def to_csv(
             )
     frame = pd.DataFrame({name: as_vector(each).present(name) for name, each in columns.items()})
     with written_atomically(path) as temporary:
-        frame.to_csv(temporary, **{"index": False, **options})
+        frame.to_csv(temporary, **cast(Any, {"index": False, **options}))
 
 
 def from_csv(path: str | os.PathLike[str], options: dict[str, Any]) -> pd.DataFrame:

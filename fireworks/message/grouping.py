@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -11,34 +11,44 @@ import torch
 from fireworks.errors import WrongType, WrongValue
 from fireworks.message.column import Column
 from fireworks.message.conversion import from_pandas
+from fireworks.message.frames import dataframe
 from fireworks.message.kinds.number import NumberColumn
 from fireworks.message.kinds.tensor import TensorColumn
+from fireworks.message.table import Table
 from fireworks.message.vectors import as_vector
-
-if TYPE_CHECKING:
-    from fireworks.message.message import Message
 
 Columns = dict[str, Column]
 
 
-class GroupBy:
+T = TypeVar("T", bound=Table)
+
+
+class GroupBy(Generic[T]):
     """Rows in groups of equal keys, from `Message.groupby`; groups are sorted by their keys."""
 
-    def __init__(self, message: Message, by: list[str]) -> None:
+    def __init__(self, message: T, by: list[str]) -> None:
         self._message = message
         self._by = by
-        self._keys = message[by].dataframe()
-        self._grouper = self._keys.groupby(by, sort=True, observed=True, dropna=False)
+        keys = dataframe({name: message.stored[name] for name in by})
+        try:
+            groups = keys.groupby(by, sort=True, observed=True, dropna=False).ngroup()
+        except TypeError as error:  # cells that cannot be hashed
+            raise WrongType(f"Rows cannot be grouped by {by}: {error}.") from error
+        self._groups = groups.to_numpy(np.int64)  # by row, the number of its group
+        self._first = np.unique(self._groups, return_index=True)[1]  # by group, its first row
 
-    def __iter__(self) -> Iterator[tuple[Any, Message]]:
+    def __iter__(self) -> Iterator[tuple[Any, T]]:
         """Pairs of a key (a tuple where there are several) and the Message of its rows."""
-        for key, rows in self._grouper.indices.items():
-            yield key, self._message.take(np.asarray(rows, np.int64))
+        order = self._groups.argsort(kind="stable")
+        ends = np.cumsum(np.bincount(self._groups))[:-1]
+        keys: Any = dataframe(self._key_columns()).itertuples(index=False, name=None)
+        for key, rows in zip(keys, np.split(order, ends), strict=True):
+            yield key if len(key) > 1 else key[0], self._message.take(rows)
 
     def __len__(self) -> int:
-        return self._grouper.ngroups
+        return len(self._first)
 
-    def agg(self, function: Any = None, /, **named: tuple[str, str]) -> Message:
+    def agg(self, function: Any = None, /, **named: tuple[str, str]) -> T:
         """One row for each group: the keys, then an aggregate of each column.
 
         Args:
@@ -54,7 +64,7 @@ class GroupBy:
         if isinstance(function, Mapping):
             wanted = {name: (name, each) for name, each in function.items()}
         elif function is not None:
-            others = [name for name in self._message.columns if name not in self._by]
+            others = [name for name in self._message.stored if name not in self._by]
             wanted = {name: (name, function) for name in others}
         else:
             wanted = {}
@@ -66,45 +76,37 @@ class GroupBy:
             columns[name] = self._aggregate(source, aggregate)
         return type(self._message).from_columns(columns)
 
-    def size(self) -> Message:
+    def size(self) -> T:
         """The keys, and in a column ``count`` how many rows each has."""
         columns = self._key_columns()
-        columns["count"] = NumberColumn(self._grouper.size().to_numpy())
+        columns["count"] = NumberColumn(np.bincount(self._groups))
         return type(self._message).from_columns(columns)
 
-    def mean(self) -> Message:
+    def mean(self) -> T:
         """The mean of each column in each group."""
         return self.agg("mean")
 
-    def sum(self) -> Message:
+    def sum(self) -> T:
         """The sum of each column in each group."""
         return self.agg("sum")
 
-    def first(self) -> Message:
+    def first(self) -> T:
         """The first value of each column in each group."""
         return self.agg("first")
 
     def _key_columns(self) -> Columns:
-        first = self._grouper.head(1).index.to_numpy()
-        numbers = self._grouper.ngroup().to_numpy()[first]
-        return dict(self._message[self._by].take(first[np.argsort(numbers)]).stored)
+        return dict(self._message.take(self._first, self._by).stored)
 
     def _aggregate(self, name: str, aggregate: Any) -> Column:
         column = self._message[[name]].stored[name]
         try:
             if isinstance(column, TensorColumn) and column.array.ndim > 1:
-                return TensorColumn(_reduce(column.array, self._groups(), len(self), aggregate))
+                return TensorColumn(_reduce(column.array, self._groups, len(self), aggregate))
             series = as_vector(column).present(name)
-            grouped = series.groupby(self._groups(), sort=True)
+            grouped = series.groupby(self._groups, sort=True)
             return from_pandas(grouped.agg(aggregate))
         except (TypeError, ValueError, AttributeError) as error:
             raise WrongType(f"Column {name!r} has no aggregate {aggregate!r}: {error}") from error
-
-    def _groups(self) -> np.ndarray[Any, np.dtype[np.int64]]:
-        return self._grouper.ngroup().to_numpy()
-
-
-_REDUCTIONS = {"mean": "mean", "min": "amin", "max": "amax", "prod": "prod"}
 
 
 def _reduce(
@@ -112,14 +114,21 @@ def _reduce(
 ) -> torch.Tensor:
     """Aggregate rows of a tensor by group; gradients pass through."""
     index = torch.from_numpy(np.array(groups)).to(tensor.device)
-    result = tensor.new_zeros((count, *tensor.shape[1:]))
-    if aggregate == "sum":
-        return result.index_add(0, index, tensor)
-    if aggregate in _REDUCTIONS:
-        return result.index_reduce(0, index, tensor, _REDUCTIONS[aggregate], include_self=False)
+    shape = (count, *tensor.shape[1:])
+    if aggregate in ("sum", "mean"):
+        sums = tensor.new_zeros(shape).index_add(0, index, tensor)
+        if aggregate == "sum":
+            return sums
+        rows = torch.bincount(index, minlength=count)
+        return sums / rows.reshape(-1, *[1] * (tensor.ndim - 1))
+    if aggregate in ("min", "max"):
+        places = index.reshape(-1, *[1] * (tensor.ndim - 1)).expand_as(tensor)
+        return tensor.new_zeros(shape).scatter_reduce(
+            0, places, tensor, f"a{aggregate}", include_self=False
+        )
     if aggregate in ("first", "last"):
         step = 1 if aggregate == "first" else -1
         _, rows = np.unique(groups[::step], return_index=True)
         rows = rows if step == 1 else len(groups) - 1 - rows
         return tensor.index_select(0, torch.from_numpy(rows).to(tensor.device))
-    raise ValueError(f"tensors of several dimensions have {', '.join(['sum', *_REDUCTIONS])}")
+    raise ValueError("tensors of several dimensions have sum, mean, min, max, first and last")

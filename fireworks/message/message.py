@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
+from abc import ABCMeta
 from collections.abc import (
     Callable,
     ItemsView,
@@ -14,7 +14,7 @@ from collections.abc import (
     Sequence,
     ValuesView,
 )
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import torch
@@ -27,12 +27,13 @@ from fireworks.errors import (
     WrongValue,
     suggest,
 )
-from fireworks.message import construction, files, habits
+from fireworks.message import construction, frames
 from fireworks.message.column import Column, Field
 from fireworks.message.combination import concat_columns, merge_columns
 from fireworks.message.conversion import column_from
 from fireworks.message.display import as_html, as_text
-from fireworks.message.grouping import GroupBy
+from fireworks.message.habits import DataFrameHabits
+from fireworks.message.interchange import Interchange
 from fireworks.message.joining import join_columns
 from fireworks.message.kinds.tensor import TensorColumn
 from fireworks.message.rows import Rows, resolve
@@ -41,10 +42,9 @@ from fireworks.message.vectors import as_vector
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 
-class Message:
+class Message(DataFrameHabits, Interchange):
     """A dict of columns that share one length: a DataFrame and a tensor batch at once.
 
     A column is a tensor, whose first dimension is the rows, or a vector, which is presented as a
@@ -178,7 +178,7 @@ class Message:
             RowOutOfRange: A row that is not there.
             ColumnNotFound: A column that is not there.
         """
-        chosen = self.stored if columns is None else self._named(columns)
+        chosen = self.stored if columns is None else self._chosen(columns)
         return self._gather(chosen, resolve(rows, self._length))
 
     def _gather(self, columns: dict[str, Column], rows: Rows) -> Message:
@@ -198,7 +198,7 @@ class Message:
         )
 
     def _select(self, names: Iterable[str]) -> Message:
-        chosen = self._named(names)
+        chosen = self._chosen(names)
         return Message.from_columns(chosen, self._length if chosen else 0)
 
     def _column(self, name: str) -> Column:
@@ -209,8 +209,8 @@ class Message:
                 f"There is no column {name!r}.{suggest(name, self.stored)}"
             ) from None
 
-    def _named(self, names: str | Iterable[str]) -> dict[str, Column]:
-        names = [names] if isinstance(names, str) else list(names)
+    def _chosen(self, columns: str | Iterable[str]) -> dict[str, Column]:
+        names = [columns] if isinstance(columns, str) else list(columns)
         chosen = {name: self._column(name) for name in names}
         if len(chosen) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -310,16 +310,11 @@ class Message:
         """
         other = other if isinstance(other, Message) else Message(other)
         keys = [on] if isinstance(on, str) else list(on)
-        self._named(keys)
-        other._named(keys)
+        self._chosen(keys)
+        other._chosen(keys)
         return Message.from_columns(join_columns(self.stored, other.stored, keys, how))
 
     # Transforming
-
-    def assign(self, **columns: Any) -> Message:
-        """This Message with columns added or replaced: arrays, scalars, or functions of it."""
-        made = {name: each(self) if callable(each) else each for name, each in columns.items()}
-        return self._replaced(made)
 
     def map(self, function: Callable[..., Any] | Mapping[str, Callable[[Any], Any]]) -> Message:
         """Change the columns.
@@ -330,7 +325,7 @@ class Message:
                 column's tensor or Series and returns the new column.
         """
         if isinstance(function, Mapping):
-            self._named(function)
+            self._chosen(function)
             changed = {name: each(self[name]) for name, each in function.items()}
             return self._replaced(changed)
         result = function(self)
@@ -357,7 +352,7 @@ class Message:
         Raises:
             WrongType: A column whose values have no order.
         """
-        keys = self._named(by)
+        keys = self._chosen(by)
         rows = sorted_rows(list(keys), list(keys.values()), ascending)
         return self._gather(self.stored, rows)
 
@@ -383,7 +378,7 @@ class Message:
     def rename(self, names: Mapping[str, str] | None = None, /, **more: str) -> Message:
         """Give columns new names: ``m.rename({"x": "image"})`` or ``m.rename(x="image")``."""
         new = {**(names or {}), **more}
-        self._named(new)
+        self._chosen(new)
         renamed: dict[str, Column] = {}
         for name, column in self.stored.items():
             target = new.get(name, name)
@@ -394,65 +389,8 @@ class Message:
 
     def drop(self, columns: str | Iterable[str]) -> Message:
         """All columns but these."""
-        gone = self._named(columns)
+        gone = self._chosen(columns)
         return self._select([name for name in self.stored if name not in gone])
-
-    # What users of pandas reach for
-
-    def head(self, n: int = 5) -> Message:
-        """The first rows, as a view."""
-        return self[:n]
-
-    def tail(self, n: int = 5) -> Message:
-        """The last rows, as a view."""
-        return self[max(0, self._length - n) :] if n >= 0 else self[-n:]
-
-    def describe(self) -> Message:
-        """Count, mean, quartiles, … of the columns of single values, as pandas has them."""
-        return Message.from_columns(habits.describe(self.stored))
-
-    def query(self, expression: str, **names: Any) -> Message:
-        """The rows for which an expression is true: ``m.query("label == 1 and x > @low", low=2)``.
-
-        Args:
-            expression: In pandas' language, over the columns of single values.
-            **names: What ``@name`` stands for in it.
-
-        Raises:
-            WrongValue: The expression is wrong.
-        """
-        rows = habits.queried_rows(self.stored, expression, names)
-        return self._gather(self.stored, rows)
-
-    def groupby(self, by: str | Iterable[str]) -> GroupBy:
-        """Rows in groups of equal keys: ``m.groupby("label").agg({"x": "mean"})``."""
-        return GroupBy(self, list(self._named(by)))
-
-    def value_counts(self, columns: str | Iterable[str] | None = None) -> Message:
-        """Each distinct row of some columns with its ``count``, the most frequent first."""
-        chosen = self.stored if columns is None else self._named(columns)
-        rows, counts = habits.value_counts(chosen)
-        return self._gather(chosen, rows).assign(count=counts)
-
-    def isna(self) -> Message:
-        """Where values are missing (NaN, None, NaT), as booleans; tensors element by element."""
-        return Message.from_columns(habits.is_missing(self.stored), self._length)
-
-    def fillna(self, value: Any) -> Message:
-        """Put a value, or values by column, in place of those missing."""
-        if isinstance(value, Mapping):
-            self._named(value)
-        return Message.from_columns(habits.filled(self.stored, value), self._length)
-
-    def dropna(self, columns: str | Iterable[str] | None = None) -> Message:
-        """The rows in which none of the columns has a missing value."""
-        chosen = self.stored if columns is None else self._named(columns)
-        return self._gather(self.stored, habits.complete_rows(chosen, self._length))
-
-    def drop_duplicates(self, columns: str | Iterable[str] | None = None) -> Message:
-        """The first of each set of rows that agree in the columns."""
-        chosen = self.stored if columns is None else self._named(columns)
-        return self._gather(self.stored, habits.first_of_each(chosen))
 
     # Kinds and devices
 
@@ -462,7 +400,7 @@ class Message:
         Raises:
             WrongType: A vector cannot be a tensor; its first offending row and value are named.
         """
-        chosen = self.stored if columns is None else self._named(columns)
+        chosen = self.stored if columns is None else self._chosen(columns)
         return Message.from_columns(
             {name: _as_tensor(name, column) for name, column in chosen.items()},
             self._length if chosen else 0,
@@ -474,21 +412,13 @@ class Message:
 
     def to_vectors(self, columns: str | Iterable[str] | None = None) -> Message:
         """All columns, the given ones as vectors; a tensor of several dimensions as objects."""
-        chosen = self.stored if columns is None else self._named(columns)
+        chosen = self.stored if columns is None else self._chosen(columns)
         vectors = {name: as_vector(column) for name, column in chosen.items()}
         return Message.from_columns({**self.stored, **vectors}, self._length)
 
     def dataframe(self, columns: str | Iterable[str] | None = None) -> pd.DataFrame:
         """A pandas DataFrame; tensors of several dimensions become object cells."""
-        import pandas as pd
-
-        chosen = self.stored if columns is None else self._named(columns)
-        vectors = {name: as_vector(each) for name, each in chosen.items()}
-        return pd.DataFrame(
-            {name: each.present(name) for name, each in vectors.items()},
-            index=pd.RangeIndex(self._length if chosen else 0),
-            columns=pd.Index(list(vectors), dtype="str"),
-        )
+        return frames.dataframe(self.stored if columns is None else self._chosen(columns))
 
     def to(
         self,
@@ -499,7 +429,7 @@ class Message:
     ) -> Message:
         """Move tensors to a device; vectors stay where they are, in main memory."""
         target = torch.device(device)
-        chosen = self.stored if columns is None else self._named(columns)
+        chosen = self.stored if columns is None else self._chosen(columns)
         moved = {
             name: TensorColumn(column.array.to(target, non_blocking=non_blocking))
             for name, column in chosen.items()
@@ -573,92 +503,6 @@ class Message:
         self.stored = state
         self._length = construction.shared_length(state)
 
-    # Files and other libraries
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the Message to an Arrow IPC file, from which `load` gives it back exactly.
-
-        The file takes its name when it is complete: a failed write leaves an earlier file as it
-        was. Tensors are loaded to main memory, whatever their device was.
-
-        Raises:
-            WrongType: A column holds objects that no open format can hold.
-        """
-        files.save(self.stored, path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Message:
-        """Read a file written by `save`.
-
-        Raises:
-            DamagedFile: The file is truncated, of a newer version, or no Message.
-        """
-        columns = files.load(path)
-        return Message.from_columns(columns, construction.shared_length(columns))
-
-    def to_arrow(self) -> pa.Table:
-        """A pyarrow Table, which shares memory where it can and from which Message is exact."""
-        return files.table_from_columns(self.stored)
-
-    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        matrix = habits.as_matrix(self.stored)
-        return matrix if dtype is None else matrix.astype(dtype)
-
-    def __narwhals_dataframe__(self) -> Any:
-        # scikit-learn takes any table that narwhals knows. What it selects from this one, by rows
-        # or columns, are then DataFrames.
-        import narwhals
-
-        return narwhals.from_native(self.dataframe())._compliant_frame  # type: ignore[attr-defined]
-
-    def to_parquet(self, path: str | os.PathLike[str]) -> None:
-        """Write a Parquet file, from which `from_parquet` gives the Message back exactly.
-
-        Raises:
-            WrongType: A column holds objects that no open format can hold.
-        """
-        files.to_parquet(self.stored, path)
-
-    @classmethod
-    def from_parquet(
-        cls, path: str | os.PathLike[str], columns: Iterable[str] | None = None
-    ) -> Message:
-        """Read a Parquet file, written by `to_parquet` or by anything else.
-
-        Args:
-            path: The file.
-            columns: Which columns to read; all by default.
-
-        Raises:
-            DamagedFile: It is no complete Parquet file.
-            ColumnNotFound: It has no such column.
-        """
-        wanted = None if columns is None else list(columns)
-        return cls.from_columns(files.from_parquet(path, wanted))
-
-    def to_csv(self, path: str | os.PathLike[str], **options: Any) -> None:
-        """Write a CSV file with a header; ``options`` are those of ``DataFrame.to_csv``.
-
-        Raises:
-            WrongType: A column whose cells are no single values.
-        """
-        files.to_csv(self.stored, path, options)
-
-    @classmethod
-    def from_csv(cls, path: str | os.PathLike[str], **options: Any) -> Message:
-        """Read a CSV file with a header; ``options`` are those of ``pandas.read_csv``."""
-        return cls(files.from_csv(path, options))
-
-    def to_dict(self) -> dict[str, Any]:
-        """A dict of the tensors and, for vectors, of lists."""
-        return {
-            name: column.array if isinstance(column, TensorColumn) else self[name].tolist()
-            for name, column in self.stored.items()
-        }
-
     # Looking at it
 
     def __repr__(self) -> str:
@@ -668,7 +512,7 @@ class Message:
         return as_html(self.stored, self._length)
 
 
-Mapping.register(Message)
+cast(ABCMeta, Mapping).register(Message)
 
 
 def _as_tensor(name: str, column: Column) -> TensorColumn:

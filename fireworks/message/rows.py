@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,12 +21,11 @@ class Rows:
         numpy: Row numbers, int64, shape ``(k,)``, each in ``[0, n)``; never written to.
     """
 
-    __slots__ = ("_arrow", "_tensor", "numpy")
+    __slots__ = ("_tensor", "numpy")
 
     def __init__(self, numpy: Int64Array) -> None:
         self.numpy = numpy
         self._tensor: torch.Tensor | None = None
-        self._arrow: pa.Array | None = None
 
     def __len__(self) -> int:
         return self.numpy.shape[0]
@@ -41,13 +40,6 @@ class Rows:
                 rows = rows.copy()
             self._tensor = torch.from_numpy(rows)
         return self._tensor
-
-    @property
-    def arrow(self) -> pa.Array:
-        """The same row numbers as an Arrow array, sharing memory."""
-        if self._arrow is None:
-            self._arrow = pa.array(self.numpy)
-        return self._arrow
 
 
 def resolve(rows: object, length: int) -> Rows:
@@ -102,7 +94,7 @@ def _row_numbers(rows: object, length: int) -> Int64Array:
     elif isinstance(rows, int | np.integer):
         return np.array([rows], np.int64)
     elif isinstance(rows, range):
-        return np.arange(rows.start, rows.stop, rows.step, np.int64)
+        return np.arange(rows.start, rows.stop, rows.step, dtype=np.int64)
     elif isinstance(rows, slice):
         return np.arange(*rows.indices(length), dtype=np.int64)
     elif isinstance(rows, np.ndarray):
@@ -110,7 +102,7 @@ def _row_numbers(rows: object, length: int) -> Int64Array:
     elif isinstance(rows, str | bytes | dict | set | tuple | float | None):
         raise WrongType(_cannot_select(rows))
     elif isinstance(rows, pa.Array | pa.ChunkedArray):
-        array = rows.to_numpy() if rows.null_count == 0 else np.array(rows.to_pylist(), object)
+        array = np.array(cast(Any, rows).to_pylist())
     elif isinstance(rows, Sequence) and len(rows) == 0:
         return np.empty(0, np.int64)
     else:

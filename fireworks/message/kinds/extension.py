@@ -45,7 +45,7 @@ class ExtensionColumn(Column):
     def array(self) -> Any:
         return self._array
 
-    def present(self, name: str) -> pd.Series[Any]:
+    def present(self, name: str) -> pd.Series:
         import pandas as pd
 
         # A shallow Series over the array itself would let an assignment to it reach this column.

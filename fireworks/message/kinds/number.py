@@ -19,11 +19,16 @@ Array = np.ndarray[Any, Any]
 
 
 class NumberColumn(Column):
-    """A one-dimensional numpy array of kind b, i, u, f, c, M or m."""
+    """A one-dimensional numpy array of kind b, i, u, f, c, M or m.
+
+    Args:
+        array: Becomes read-only; of an array that is somebody else's, give a view.
+    """
 
     __slots__ = ("_array",)
 
     def __init__(self, array: Array) -> None:
+        array.setflags(write=False)
         self._array = array
 
     def __len__(self) -> int:
@@ -40,15 +45,12 @@ class NumberColumn(Column):
 
     @property
     def array(self) -> Array:
-        """A read-only view: other Messages may share the memory."""
-        view = self._array.view()
-        view.flags.writeable = False
-        return view
+        return self._array
 
-    def present(self, name: str) -> pd.Series[Any]:
+    def present(self, name: str) -> pd.Series:
         import pandas as pd
 
-        return pd.Series(self.array, name=name, copy=False)
+        return pd.Series(self._array, name=name, copy=False)
 
     def take(self, rows: Rows) -> NumberColumn:
         return NumberColumn(self._array.take(rows.numpy))
@@ -105,3 +107,6 @@ class NumberColumn(Column):
 
     def copy(self) -> NumberColumn:
         return NumberColumn(self._array.copy())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return NumberColumn, (self._array,)  # read-only again when it is unpickled

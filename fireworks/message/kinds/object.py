@@ -21,11 +21,16 @@ Array = np.ndarray[Any, Any]
 
 
 class ObjectColumn(Column):
-    """A one-dimensional numpy array of dtype object."""
+    """A one-dimensional numpy array of dtype object.
+
+    Args:
+        array: Becomes read-only; of an array that is somebody else's, give a view.
+    """
 
     __slots__ = ("_array",)
 
     def __init__(self, array: Array) -> None:
+        array.setflags(write=False)
         self._array = array
 
     def __len__(self) -> int:
@@ -42,14 +47,12 @@ class ObjectColumn(Column):
 
     @property
     def array(self) -> Array:
-        view = self._array.view()
-        view.flags.writeable = False
-        return view
+        return self._array
 
-    def present(self, name: str) -> pd.Series[Any]:
+    def present(self, name: str) -> pd.Series:
         import pandas as pd
 
-        return pd.Series(self.array, name=name, dtype=object, copy=False)
+        return pd.Series(self._array, name=name, dtype=object, copy=False)
 
     def take(self, rows: Rows) -> ObjectColumn:
         return ObjectColumn(self._array.take(rows.numpy))
@@ -91,6 +94,9 @@ class ObjectColumn(Column):
 
     def copy(self) -> ObjectColumn:
         return ObjectColumn(copy.deepcopy(self._array))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ObjectColumn, (self._array,)  # read-only again when it is unpickled
 
 
 def cell_bytes(cell: object) -> int:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from fireworks.errors import WrongType
-from fireworks.message.column import Column, Field
+from fireworks.message.column import ArrowArray, Column, Field
 from fireworks.message.kinds.object import ObjectColumn, object_array
 from fireworks.message.rows import Rows
 
@@ -56,7 +56,7 @@ class RaggedColumn(Column):
         return self._offsets - first if first else self._offsets
 
     @property
-    def array(self) -> pa.LargeListArray:
+    def array(self) -> ArrowArray:
         """An Arrow list array that shares the memory of the values."""
         return pa.LargeListArray.from_arrays(self.offsets, pa.array(self.values))
 
@@ -70,7 +70,7 @@ class RaggedColumn(Column):
             array[row] = values[bounds[row] : bounds[row + 1]]
         return array
 
-    def present(self, name: str) -> pd.Series[Any]:
+    def present(self, name: str) -> pd.Series:
         return ObjectColumn(self.cells()).present(name)
 
     def take(self, rows: Rows) -> RaggedColumn:
@@ -121,7 +121,7 @@ class RaggedColumn(Column):
         return RaggedColumn(self.values.copy(), self.offsets.copy())
 
 
-def ragged(cells: Sequence[Any]) -> RaggedColumn | None:
+def ragged(cells: Sequence[Any] | Array) -> RaggedColumn | None:
     """Store lists or arrays of numbers end to end, or None where they are anything else."""
     arrays: list[Array] = []
     dtypes: set[np.dtype[Any]] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 
 from fireworks.errors import WrongType
-from fireworks.message.column import Column, Field
+from fireworks.message.column import ArrowArray, Column, Field
 from fireworks.message.rows import Rows
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ class StringColumn(Column):
 
     __slots__ = ("_codes", "_decoded", "_values")
 
-    def __init__(self, values: pa.LargeStringArray, codes: Codes | None = None) -> None:
+    def __init__(self, values: ArrowArray, codes: Codes | None = None) -> None:
         self._values = values
         self._codes = codes
-        self._decoded: pa.LargeStringArray | None = None
+        self._decoded: ArrowArray | None = None
 
     def __len__(self) -> int:
         return len(self._values) if self._codes is None else self._codes.shape[0]
@@ -48,19 +49,19 @@ class StringColumn(Column):
         return self.array.nbytes
 
     @property
-    def array(self) -> pa.LargeStringArray:
+    def array(self) -> ArrowArray:
         """The strings as one Arrow array."""
         if self._codes is None:
             return self._values
         if self._decoded is None:
-            self._decoded = self._values.take(pa.array(self._codes))
+            self._decoded = _decode(self._values, self._codes)
         return self._decoded
 
-    def present(self, name: str) -> pd.Series[Any]:
+    def present(self, name: str) -> pd.Series:
         import pandas as pd
 
-        dtype = pd.StringDtype("pyarrow", na_value=np.nan)
-        return pd.Series(pd.arrays.ArrowStringArray(self.array, dtype=dtype), name=name, copy=False)
+        array = pd.arrays.ArrowStringArray(self.array, dtype=_string_dtype())
+        return pd.Series(array, name=name, copy=False)
 
     def take(self, rows: Rows) -> StringColumn:
         codes = self._codes
@@ -76,10 +77,10 @@ class StringColumn(Column):
 
     def concat(self, others: Sequence[Column]) -> StringColumn:
         columns = [self, *(each for each in others if isinstance(each, StringColumn))]
-        if self._codes is not None and all(
-            each._values is self._values and each._codes is not None for each in columns
-        ):
-            return StringColumn(self._values, np.concatenate([each._codes for each in columns]))
+        codes = [each._codes for each in columns if each._values is self._values]
+        given = [each for each in codes if each is not None]
+        if len(given) == len(columns):
+            return StringColumn(self._values, np.concatenate(given))
         return StringColumn(pa.concat_arrays([each.array for each in columns]))
 
     def equals(self, other: Column, rtol: float, atol: float) -> bool:
@@ -92,7 +93,7 @@ class StringColumn(Column):
         """Numbers in the order of the strings (by code points), NaN for None."""
         coded = self._values if self._codes is None else self.array
         coded = coded.dictionary_encode()
-        order = pc.sort_indices(coded.dictionary).to_numpy()
+        order = pc.call_function("array_sort_indices", [coded.dictionary]).to_numpy()
         ranks = np.empty(len(order), np.int64)
         ranks[order] = np.arange(len(order))
         codes = coded.indices
@@ -115,11 +116,27 @@ class StringColumn(Column):
         return StringColumn, (pa.concat_arrays([self.array]),)
 
 
-def encode(strings: pa.LargeStringArray) -> StringColumn:
+_array_take = pc.get_function("array_take")
+_UNCHECKED = pc.TakeOptions(boundscheck=False)
+
+
+def _decode(values: ArrowArray, codes: Codes) -> ArrowArray:
+    # What `values.take(codes)` does, in half the time for a batch: codes are always inside.
+    return _array_take.call([values, pa.array(codes)], _UNCHECKED)
+
+
+@cache
+def _string_dtype() -> pd.StringDtype:
+    import pandas as pd
+
+    return pd.StringDtype("pyarrow", na_value=np.nan)
+
+
+def encode(strings: ArrowArray) -> StringColumn:
     """Store strings that were built for us as dictionary codes where they repeat."""
     length = len(strings)
     sample = strings.slice(0, 1000)
-    if length >= 16 and pc.count_distinct(sample, mode="all").as_py() <= len(sample) // 2:
+    if length >= 16 and len(sample.unique()) <= len(sample) // 2:
         coded = strings.dictionary_encode(null_encoding="encode")
         if len(coded.dictionary) <= length // 2:
             return StringColumn(coded.dictionary, coded.indices.to_numpy())

@@ -86,19 +86,15 @@ class TensorColumn(Column):
 
     def concat(self, others: Sequence[Column]) -> TensorColumn:
         tensors = [self._tensor, *(each.array for each in others)]
-        first = tensors[0]
-        for tensor in tensors:
-            if tensor.shape[1:] != first.shape[1:]:
-                raise WrongType(
-                    f"rows of shape {tuple(first.shape[1:])} and of shape "
-                    f"{tuple(tensor.shape[1:])} cannot be in one tensor"
-                )
-            if tensor.device != first.device:
-                raise WrongType(
-                    f"tensors on {first.device} and on {tensor.device} cannot be in one tensor; "
-                    f"move one of them with .to(device)"
-                )
-        return TensorColumn(torch.cat(tensors))
+        first = self._tensor
+        try:
+            joined = torch.cat(tensors)
+        except RuntimeError as error:
+            raise WrongType(_why_not_joined(tensors, str(error))) from None
+        # torch.cat passes over tensors of shape (0,), whatever the shape of the others.
+        if joined.shape[1:] != first.shape[1:]:
+            raise WrongType(_why_not_joined(tensors, "their shapes differ"))
+        return TensorColumn(joined)
 
     def equals(self, other: Column, rtol: float, atol: float) -> bool:
         a, b = self._tensor.detach(), other.array.detach()
@@ -126,6 +122,22 @@ class TensorColumn(Column):
 
     def copy(self) -> TensorColumn:
         return TensorColumn(self._tensor.clone())
+
+
+def _why_not_joined(tensors: Sequence[torch.Tensor], otherwise: str) -> str:
+    first = tensors[0]
+    for tensor in tensors:
+        if tensor.shape[1:] != first.shape[1:]:
+            return (
+                f"rows of shape {tuple(first.shape[1:])} and of shape {tuple(tensor.shape[1:])} "
+                f"cannot be in one tensor"
+            )
+        if tensor.device != first.device:
+            return (
+                f"tensors on {first.device} and on {tensor.device} cannot be in one tensor; move "
+                f"one of them with .to(device)"
+            )
+    return otherwise
 
 
 def _take_any_dtype(tensor: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
