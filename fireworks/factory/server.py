@@ -30,9 +30,11 @@ BASE_MODULES = (
     "ignite.metrics",
     "ignite.handlers",
     "fireworks.message",
+    "fireworks.experiment",
+    "fireworks.engine",
     "fireworks.factory.child",
 )
-OPTIONAL_MODULES = ("fireworks.experiment", "fireworks.engine", "torch.utils.tensorboard")
+OPTIONAL_MODULES = ("torch.utils.tensorboard",)
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM)
 
 

@@ -10,7 +10,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
-from fireworks.errors import WrongType, WrongValue
+from fireworks.errors import WrongType, WrongValue, suggest
 from fireworks.factory.wire import JSON, receive, send
 
 if TYPE_CHECKING:
@@ -111,10 +111,6 @@ class Trial:
         from ignite.engine import Events
 
         from fireworks.engine import ExperimentLogger, TensorBoardLogger
-        from fireworks.errors import suggest
-
-        ExperimentLogger(self.experiment).attach(trainer, evaluator)
-        TensorBoardLogger(self.experiment).attach(trainer, evaluator)
 
         def evaluate(engine: Engine) -> None:
             evaluator.run(data)
@@ -127,4 +123,7 @@ class Trial:
                 )
             self.report(engine.state.epoch, metrics[report])
 
+        # Before the loggers, which flush at the end of an epoch: what was evaluated included.
         trainer.add_event_handler(Events.EPOCH_COMPLETED, evaluate)
+        ExperimentLogger(self.experiment).attach(trainer, evaluator)
+        TensorBoardLogger(self.experiment).attach(trainer, evaluator)
