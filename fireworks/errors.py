@@ -12,7 +12,8 @@
     ├── DamagedFile             ValueError   a file that is truncated, corrupt, newer or not ours
     ├── MissingDependency       ImportError  an optional package that is not installed
     ├── WiringError             ValueError   sources connected wrongly: unbound, bound twice, a cycle
-    ├── SourceError             RuntimeError a source failed; carries the path of sources and rows
+    ├── DeadlockError           RuntimeError readers of one stream that wait for each other
+    ├── StateMismatch           ValueError   a state that belongs to another graph
     ├── DatabaseNotFound        FileNotFoundError
     ├── TableNotFound           LookupError
     ├── RowsVanished            LookupError  rows of a table that were deleted since the scan
@@ -84,8 +85,12 @@ class WiringError(FireworksError, ValueError):
     """Sources that are connected wrongly: an unbound input, one bound twice, a cycle."""
 
 
-class SourceError(FireworksError, RuntimeError):
-    """A source failed while it was read; the message carries the path of sources."""
+class DeadlockError(FireworksError, RuntimeError):
+    """Readers of one stream that wait for each other; the message names both."""
+
+
+class StateMismatch(FireworksError, ValueError):
+    """A state that belongs to another graph; the message names what differs."""
 
 
 class DatabaseNotFound(FireworksError, FileNotFoundError):

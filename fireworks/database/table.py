@@ -13,8 +13,7 @@ from fireworks.database.columns import from_rows, plain
 from fireworks.database.engine import Database, TableLike, connect, reflect, the_key
 from fireworks.errors import ColumnNotFound, RowsVanished, suggest
 from fireworks.message import Message
-from fireworks.source import Source
-from fireworks.source.base import Rows
+from fireworks.source import Rows, Source
 
 _KEYS_PER_SELECT = 10_000
 """Bound parameters a statement; SQLite takes 32,766, others more."""

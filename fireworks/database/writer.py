@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -11,13 +11,14 @@ from fireworks.database.columns import to_records
 from fireworks.database.engine import Database, TableLike, connect, reflect, the_key
 from fireworks.errors import WrongValue
 from fireworks.message import Message
-from fireworks.source import Source
+from fireworks.source import Run, Source
+from fireworks.source.rings import Flow, Position
 
 
 class WriterSource(Source):
     """Writes rows to a table, commits them, then passes them on.
 
-    Each batch of the input is one transaction (1,024 rows where it has no batches). A row whose
+    Each batch of the input is one transaction (256 rows where it has no batches). A row whose
     key is in the table already replaces what is there, so that writing the same rows again changes
     nothing. Rows are written when they are pulled: iterate the source, or call `drain`. It is a
     stream.
@@ -52,12 +53,11 @@ class WriterSource(Source):
         self.table = reflect(table, self.engine)
         self._key = the_key(self.table)
 
-    def stream(self, start: object = None) -> Iterator[Message]:
+    def flow(self, run: Run, start: Position) -> Flow:
         """Yield the input's Messages, each after its commit."""
-        with self.input.chunks() as messages:
-            for message in messages:
-                self._write(message)
-                yield message
+        for message, position in run.open(self.input, start, reader=self):
+            self._write(message)
+            yield message, position
 
     def drain(self) -> int:
         """Write one epoch of the input and return how many rows it had."""

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import functools
-import threading
-import weakref
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from types import MappingProxyType
+import logging
+from collections.abc import Generator, Iterator, Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fireworks.errors import RowOutOfRange, WiringError, WrongLength, WrongType
+from fireworks.errors import WrongLength, WrongType
 from fireworks.message import Message, concat
 from fireworks.message.rows import resolve
-from fireworks.source import lookup, wiring
+from fireworks.source import state, wiring
+from fireworks.source.failures import Skipped
+from fireworks.source.node import Node
 from fireworks.source.passes import Pass
+from fireworks.source.reading import Rows, apart, guarded
+from fireworks.source.rings import Flow, Position
+from fireworks.source.run import Reader, Run, current_run, stepped
+from fireworks.source.statistics import Statistics
 
-Rows = NDArray[np.int64]
-Read = Callable[[Any, Rows], Message]
+_log = logging.getLogger(__name__)
+
+_SKIPPED_KEPT = 1_000
 
 
 class _NumRowsOfTheInput:
@@ -40,32 +44,7 @@ class _NumRowsOfTheInput:
         raise WrongType(_no_rows_by_index(source))
 
 
-def _guarded(read: Read) -> Read:
-    """Wrap a ``read``: rows checked and brought into its range, errors located."""
-
-    @functools.wraps(read)
-    def guarded(self: Source, rows: Rows) -> Message:
-        rows = np.asarray(rows, dtype=np.int64)
-        if len(rows):
-            num_rows = self.num_rows
-            if rows.min() < 0 or not num_rows:
-                raise RowOutOfRange(
-                    f"{self!r} was asked for row {rows.min()}; it has {num_rows} rows an epoch, "
-                    "numbered from 0."
-                )
-            if rows.max() >= num_rows and not (self.epoch_aware and self.varies):
-                rows = rows % num_rows
-        try:
-            return read(self, rows)
-        except Exception as error:
-            shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
-            error.add_note(f"while {self!r} read {len(rows)} rows: {shown}")
-            raise
-
-    return guarded
-
-
-class Source:
+class Source(Node):
     """A table of rows that may not exist yet; it reads from its inputs, lazily.
 
     A subclass implements one of three methods, and the base gives the rest:
@@ -73,8 +52,6 @@ class Source:
     - ``read(rows)`` with ``num_rows``: an *indexed* source, any of whose rows can be asked for;
     - ``stream(start=None)``: a *streamed* source, whose rows come in their own order;
     - ``transform(message)``: a row-wise change of the one input; indexed where its input is.
-
-    A class that implements both ``read`` and ``stream`` is indexed where its inputs are.
 
     ``read`` and ``num_rows`` speak rows. ``len``, iteration and ``source[i]`` speak *items*: an
     item is one row until a ``BatchingSource`` makes it a batch, and sources after it inherit that.
@@ -85,25 +62,30 @@ class Source:
     Args:
         inputs: The source to read from, or a dict of named ones. It can also be bound later, once,
             with ``reader >> source``.
-        name: Tells this source from others of its class where that matters (seeds, messages).
+        name: Tells this source from others of its class: in seeds, states and messages.
 
     Attributes:
         num_rows: Rows in one epoch; the input's, where a subclass says nothing else.
         item_rows: Rows in one item (the last may have fewer); the input's, or 1.
+        statistics: What this source has done so far.
         epoch_aware: Whether ``read`` understands epoch-extended rows (see ``read``).
         needs_inputs: Whether a source of this class is useless without an input. By itself, a class
-            that transforms, or that both reads and streams, is.
+            that transforms, or that reads in more than one way, is.
+        skipped: The last rows that were left out, with their reasons, at most 1,000.
+        skipped_count: How many were left out.
     """
 
     epoch_aware: ClassVar[bool] = False
-    needs_inputs: ClassVar[bool] = False
     _methods: ClassVar[frozenset[str]] = frozenset()
 
-    name: str | None
-    _inputs: dict[str, Source]
-    _outputs: list[weakref.ref[Source]]
+    statistics: Statistics
+    skipped: list[Skipped]
+    skipped_count: int
+    items_of_last_pass: int | None
     _next_epoch: int
-    _lock: threading.Lock  # for what a subclass works out once
+    _where: tuple[int, Position] | None  # the epoch and position of the pass advanced last
+    _resume: tuple[int, Position] | None  # where the next pass begins, after load_state_dict
+    _description: tuple[int, dict[str, Source], list[str]] | None
 
     if TYPE_CHECKING:
 
@@ -118,14 +100,14 @@ class Source:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = {name for name in ("read", "stream", "transform") if name in cls.__dict__}
+        own = {name for name in ("read", "stream", "transform", "flow") if name in cls.__dict__}
         cls._methods = cls._methods | own
         if "read" in own:
-            cls.read = _guarded(cls.__dict__["read"])
+            cls.read = guarded(cls.__dict__["read"])
         if "transform" in own:
             cls.epoch_aware = True  # the rows are handed up as they come
         if "needs_inputs" not in cls.__dict__:
-            cls.needs_inputs = "transform" in cls._methods or {"read", "stream"} <= cls._methods
+            cls.needs_inputs = "transform" in cls._methods or len(cls._methods) > 1
 
     def __new__(
         cls, *args: object, inputs: object = None, name: str | None = None, **options: object
@@ -135,14 +117,13 @@ class Source:
             raise WrongType(
                 f"{cls.__name__} must implement one of read (with num_rows), stream, transform."
             )
-        self = super().__new__(cls)
-        self._inputs = {}
-        self._outputs = []
+        self = super().__new__(cls, *args, inputs=inputs, name=name, **options)
+        self.statistics = Statistics()
+        self.skipped = []
+        self.skipped_count = 0
+        self.items_of_last_pass = None
         self._next_epoch = 0
-        self._lock = threading.Lock()
-        self.name = name
-        if inputs is not None:
-            self._bind(inputs)
+        self._where = self._resume = self._description = None
         return self
 
     def __init__(
@@ -150,9 +131,9 @@ class Source:
     ) -> None:
         """Take what ``__new__`` has used already."""
 
-    # -- what a subclass implements (one of the three) --------------------------------------------
+    # -- what a subclass implements: one of these -------------------------------------------------
 
-    @_guarded
+    @guarded
     def read(self, rows: Rows) -> Message:
         """Return the rows asked for, in that order, as one Message.
 
@@ -170,13 +151,14 @@ class Source:
         """
         if "transform" not in self._methods or not self.input.indexed:
             raise WrongType(_no_rows_by_index(self))
-        return self._checked(self.input.read(rows))
+        return self.checked(self.input.read(rows))
 
-    def stream(self, start: object = None) -> Iterator[Message | tuple[Message, object]]:
+    def stream(self, start: Any = None) -> Iterator[Message | tuple[Message, Any]]:
         """Yield Messages of any length, or ``(message, position)`` pairs.
 
         Args:
-            start: A position that was yielded before, to go on behind it; ``None`` for the start.
+            start: A position that was yielded before (it has been through JSON), to go on behind
+                it; ``None`` for the start. A stream that yields none is stepped forward instead.
         """
         raise NotImplementedError(f"{self!r} does not stream")
 
@@ -184,87 +166,43 @@ class Source:
         """Return the rows of ``message``, changed: as many, in the same order."""
         raise NotImplementedError(f"{self!r} does not transform")
 
-    # -- wiring -----------------------------------------------------------------------------------
+    def flow(self, run: Run, start: Position) -> Flow:
+        """Yield ``(message, position)`` pairs behind a position, within a run.
 
-    @property
-    def inputs(self) -> Mapping[str, Source]:
-        """The sources this one reads from, by name; a single one is called ``"input"``."""
-        return MappingProxyType(self._inputs)
-
-    @property
-    def input(self) -> Source:
-        """The one source this one reads from.
-
-        Raises:
-            WiringError: No input is bound, or there are several.
+        For sources that combine streams: they open their inputs with ``run`` and put the inputs'
+        positions into their own, so that a state covers everything upstream.
         """
-        if len(self._inputs) == 1:
-            return next(iter(self._inputs.values()))
-        if self._inputs:
-            names = ", ".join(map(repr, self._inputs))
-            raise WiringError(f"{self!r} has several inputs: {names}; use inputs[name].")
-        raise WiringError(
-            f"{self!r} has no input yet. Pass inputs=source, or write: "
-            f"source >> {type(self).__name__}(…)"
-        )
+        if "transform" in self._methods:
+            for message, position in run.open(self.input, start, reader=self):
+                yield self.checked(message), position
+            return
+        at, behind = (None, 0) if start is None else (start["at"], start["behind"])
+        chunks = stepped(run, iter(self.stream(at)))
+        if behind:
+            began = perf_counter()
+            for _ in range(behind):
+                next(chunks, None)
+            spent = perf_counter() - began
+            _log.warning("%r stepped over %d chunks in %.2f s to resume", self, behind, spent)
+        for each in chunks:
+            if isinstance(each, tuple):
+                message, at = cast("tuple[Message, Any]", each)
+                behind = 0
+            else:
+                message = cast("Message", each)
+                behind += 1
+            yield message, {"at": at, "behind": behind}
 
-    @property
-    def outputs(self) -> list[Source]:
-        """The sources that read from this one and are still in use, in the order of binding."""
-        return [source for each in self._outputs if (source := each()) is not None]
-
-    def __rshift__(self, after: object) -> Source:
-        if not isinstance(after, Source):
-            return NotImplemented
-        wiring.the_open_end(after)._bind(self)
-        return after
-
-    def __rrshift__(self, before: object) -> Source:
-        wiring.the_open_end(self)._bind(before)
-        return self
-
-    def _bind(self, inputs: object) -> None:
-        sources = wiring.named(inputs)
-        wiring.check_bindable(self, sources)
-        self._inputs = sources
-        for each in sources.values():
-            each._outputs = [ref for ref in each._outputs if ref() is not None]
-            each._outputs.append(weakref.ref(self))
-
-    # -- calling upstream -------------------------------------------------------------------------
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        if lookup.has_own(self, name):
-            # A property of our own raised an AttributeError: that one is the news.
-            return object.__getattribute__(self, name)
-        return lookup.find(self, name)
-
-    def upstream(self, name: str) -> Any:
-        """Return the attribute that sources upstream have, this source's own left aside.
-
-        Raises:
-            AttributeError: None has it; the message shows the path searched.
-        """
-        return lookup.find(self, name)
-
-    def __dir__(self) -> Iterable[str]:
-        names = set(super().__dir__())
-        for source in wiring.upstream(self):
-            names.update(each for each in object.__dir__(source) if not each.startswith("_"))
-        return sorted(names)
-
-    # -- rows -------------------------------------------------------------------------------------
+    # -- what a subclass may add ------------------------------------------------------------------
 
     @property
     def indexed(self) -> bool:
         """Whether rows can be read in any order, by index."""
         if self._methods == frozenset({"read"}):
             return True
-        if self._methods == frozenset({"stream"}):
+        if "read" not in self._methods and "transform" not in self._methods:
             return False
-        return all(each.indexed for each in self._inputs.values()) and bool(self._inputs)
+        return bool(self._inputs) and all(each.indexed for each in self._inputs.values())
 
     @property
     def varies(self) -> bool:
@@ -274,25 +212,83 @@ class Source:
         """
         return any(each.varies for each in self._inputs.values())
 
+    @property
+    def item_rows(self) -> int:
+        """Rows in one item: the batch size after a ``BatchingSource``, otherwise 1."""
+        return self.input.item_rows if len(self._inputs) == 1 else 1
+
+    def prepare(self) -> None:
+        """Do early what else is done at the first read: scan, fit, build an index."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the rows besides class and inputs; small, JSON-able, unchanging."""
+        return {}
+
+    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
+        """Return which rows of each input the given epoch-extended rows are made of."""
+        return dict.fromkeys(self._inputs, rows)
+
+    def expect(self, rows: Rows, deadline: float | None) -> Rows:
+        """Hear that rows will be needed; return those that have to come from upstream."""
+        return rows
+
+    def release(self, rows: Rows) -> None:
+        """Hear that announced rows will not be needed after all."""
+
+    def lookahead(self) -> int:
+        """Return how many rows ahead this source and those upstream can use announcements."""
+        return max((each.lookahead() for each in self._inputs.values()), default=0)
+
+    def own_state(self) -> dict[str, Any] | None:
+        """Return what decides this source's future besides the position; None for nothing."""
+        return None
+
+    def own_rows(self) -> Message | None:
+        """Return the part of `own_state` that is too large for it; None for nothing."""
+        return None
+
+    def restore_own(self, state: Mapping[str, Any] | None, rows: Message | None) -> None:
+        """Take back what `own_state` and `own_rows` gave."""
+
+    # -- hints ------------------------------------------------------------------------------------
+
+    def will_need(self, rows: Rows, deadline: float | None = None) -> None:
+        """Announce rows that will be read; caches and files upstream get ready for them.
+
+        Args:
+            rows: Epoch-extended row indices, shape (n,), in the order in which they will be read.
+            deadline: When, in seconds of ``time.monotonic()``; None for as soon as possible.
+        """
+        left = self.expect(np.asarray(rows, np.int64), deadline)
+        if len(left):
+            for name, above in self.rows_above(left).items():
+                self._inputs[name].will_need(above, deadline)
+
+    def wont_need(self, rows: Rows) -> None:
+        """Take an announcement back."""
+        self.release(np.asarray(rows, np.int64))
+        for name, above in self.rows_above(rows).items():
+            self._inputs[name].wont_need(above)
+
+    # -- rows -------------------------------------------------------------------------------------
+
     def read_all(self) -> Message:
         """Return all rows of epoch 0 (of a stream: all it yields) as one Message."""
-        if self.indexed:
-            return self.read(np.arange(self.num_rows))
-        return concat(list(self))
+        return concat(list(self.blocks())) if not self.indexed else self.read(self._all_rows())
 
     def take(self, n: int) -> Message:
         """Return the first ``n`` rows, or fewer where there are no more."""
         if self.indexed:
-            return self.read(np.arange(min(n, self.num_rows)))
+            return self.read(self._all_rows()[:n])
         taken: list[Message] = []
-        count = 0
-        with iter(self) as chunks:
+        with Pass(self, Run([self], 0)) as chunks:
             for chunk in chunks:
                 taken.append(chunk)
-                count += len(chunk)
-                if count >= n:
+                if (n := n - len(chunk)) <= 0:
                     break
-        return concat(taken)[:n] if taken else Message()
+        return (
+            concat([*taken[:-1], taken[-1][: len(taken[-1]) + min(n, 0)]]) if taken else Message()
+        )
 
     def blocks(self, max_rows: int = 4096) -> Iterator[Message]:
         """Yield the rows of epoch 0 in order, for work that looks at each once; it is no pass.
@@ -301,19 +297,30 @@ class Source:
             max_rows: Rows in a block of an indexed source; a stream comes in its own chunks.
         """
         if not self.indexed:
-            yield from self.streamed()
+            run = Run([self], 0)
+            for message, _ in run.open(self):
+                yield message
+            run.close()
             return
         for start in range(0, self.num_rows, max_rows):
-            yield self.read(np.arange(start, min(start + max_rows, self.num_rows)))
+            with apart():
+                block = self.read(np.arange(start, min(start + max_rows, self.num_rows)))
+            yield block
 
     @property
     def schema(self) -> Mapping[str, Any]:
         """The columns and their kinds, from the first row."""
         return self.take(1).schema
 
-    def _checked(self, message: Message) -> Message:
+    def checked(self, message: Message) -> Message:
+        """Return ``transform(message)``, or raise where it broke its contract.
+
+        Raises:
+            WrongType: It returned no Message.
+            WrongLength: It returned another number of rows.
+        """
         changed = self.transform(message)
-        if not isinstance(cast("object", changed), Message):
+        if not isinstance(changed, Message):
             raise WrongType(
                 f"{self!r}.transform must return a Message, not {type(changed).__name__}."
             )
@@ -324,12 +331,16 @@ class Source:
             )
         return changed
 
-    # -- items ------------------------------------------------------------------------------------
+    def _all_rows(self) -> Rows:
+        return np.arange(self.num_rows)
 
-    @property
-    def item_rows(self) -> int:
-        """Rows in one item: the batch size after a ``BatchingSource``, otherwise 1."""
-        return self.input.item_rows if len(self._inputs) == 1 else 1
+    def _skip(self, where: str, reason: str) -> None:
+        """Remember rows that are left out."""
+        self.skipped_count += 1
+        self.skipped.append(Skipped(where, reason))
+        del self.skipped[:-_SKIPPED_KEPT]
+
+    # -- items ------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
         if not self.indexed:
@@ -342,18 +353,11 @@ class Source:
     def __getitem__(self, index: Any) -> Message:
         if not self.indexed:
             raise WrongType(_no_rows_by_index(self))
-        return self.read(self._rows_of(index))
-
-    def _rows_of(self, index: Any) -> Rows:
-        items = resolve(index, len(self)).numpy
-        size = self.item_rows
+        items, size = resolve(index, len(self)).numpy, self.item_rows
         if size == 1:
-            return items
+            return self.read(items)
         rows = (items[:, None] * size + np.arange(size)).ravel()
-        return rows[rows < self.num_rows]
-
-    def __iter__(self) -> Pass:
-        return Pass(self, self._next_epoch, self.item_rows)
+        return self.read(rows[rows < self.num_rows])
 
     def rows(self) -> Generator[Message]:
         """Yield the rows of one pass one by one, as one-row Messages."""
@@ -361,45 +365,65 @@ class Source:
             for i in range(len(item)):
                 yield item[i : i + 1]
 
-    def chunks(self, max_rows: int = 1024) -> Pass:
-        """Open a pass whose items are as large as suits bulk work.
+    # -- passes -----------------------------------------------------------------------------------
+
+    def __iter__(self) -> Pass:
+        if (run := current_run()) is not None:
+            return Pass(self, run, owns_run=False)
+        epoch, start = self._resume or (self._next_epoch, None)
+        self._resume = None
+        return Pass(self, Run([self], epoch), start)
+
+    def note(self, epoch: int, position: Position, *, finished: bool) -> None:
+        """Note where the pass advanced last stands; a finished one makes the next epoch current."""
+        self._where = (epoch, position)
+        if finished:
+            self._next_epoch = epoch + 1
+
+    # -- state ------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the pass advanced last stands, everything upstream included.
+
+        A plain dict that survives ``json.dumps``. What is large (the weights of a sampler, rows
+        fed back) is in `state_rows`, to be stored beside it.
+        """
+        return state.saved(self, *(self._resume or self._where or (self._next_epoch, None)))
+
+    def state_rows(self) -> dict[str, Message]:
+        """Return the part of the state that is too large for `state_dict`, by source."""
+        return state.rows_of(self)
+
+    def load_state_dict(
+        self, saved: Mapping[str, Any], rows: Mapping[str, Message] | None = None
+    ) -> None:
+        """Make the next pass over this source go on where a state was taken.
 
         Args:
-            max_rows: Rows in an item where this source's own items are single rows; its batches
-                stay as they are, and a stream comes in its own chunks.
+            saved: What `state_dict` returned, of this graph or an equal one.
+            rows: What `state_rows` returned then.
+
+        Raises:
+            StateMismatch: The state belongs to another graph; the difference is named.
+            WrongType: It is no state.
         """
-        size = self.item_rows if self.indexed else 1
-        return Pass(self, self._next_epoch, max_rows if size == 1 else size)
+        self._resume = state.restore(self, saved, rows or {})
+        self._next_epoch = self._resume[0]
 
-    def streamed(self) -> Generator[Message]:
-        """Yield what a streamed source has, chunk by chunk, without positions."""
-        if "transform" in self._methods:
-            with iter(self.input) as items:
-                for item in items:
-                    yield self._checked(item)
-            return
-        for each in self.stream():
-            yield each[0] if isinstance(each, tuple) else each
-
-    def finish_epoch(self, epoch: int) -> None:
-        """Note that a pass over ``epoch`` has come to its end: the next pass is of the next."""
-        self._next_epoch = epoch + 1
-
-    # -- being an object --------------------------------------------------------------------------
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({'' if self.name is None else repr(self.name)})"
+    def graph_description(self) -> tuple[dict[str, Source], list[str]]:
+        """Return every source from here upwards by its key, and a line that describes each."""
+        version = wiring.version()
+        if self._description is None or self._description[0] != version:
+            graph = state.nodes(self)
+            self._description = (version, graph, state.described(graph))
+        return self._description[1], self._description[2]
 
     def __getstate__(self) -> dict[str, Any]:
-        left_out = ("_outputs", "_lock")
-        return {key: value for key, value in self.__dict__.items() if key not in left_out}
+        return {**super().__getstate__(), "_description": None, "statistics": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._outputs = []
-        self._lock = threading.Lock()
-        for each in self._inputs.values():
-            each._outputs.append(weakref.ref(self))
+        super().__setstate__(state)
+        self.statistics = Statistics()
 
 
 def _no_rows_by_index(source: Source) -> str:

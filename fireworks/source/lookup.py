@@ -7,17 +7,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fireworks.source.base import Source
+    from fireworks.source.node import Node
 
 _MISSING = object()
 
 
-def has_own(source: Source, name: str) -> bool:
+def has_own(source: Node, name: str) -> bool:
     """Whether a source defines ``name`` itself; nothing is evaluated."""
     return inspect.getattr_static(source, name, _MISSING) is not _MISSING
 
 
-def find(source: Source, name: str) -> Any:
+def find(source: Node, name: str) -> Any:
     """Return what ``name`` means upstream of a source, its own meaning left aside.
 
     Found in one branch: that. Found in several: a dict keyed by the source's input names, or,
@@ -26,7 +26,7 @@ def find(source: Source, name: str) -> Any:
     Raises:
         AttributeError: No source upstream has it; the message shows the path searched.
     """
-    seen: dict[int, Source] = {id(source): source}
+    seen: dict[int, Node] = {id(source): source}
     value = _find(source, name, seen)
     if value is not _MISSING:
         return value
@@ -34,7 +34,7 @@ def find(source: Source, name: str) -> Any:
     raise AttributeError(f"no source has the attribute {name!r}; searched {path}")
 
 
-def _find(source: Source, name: str, seen: dict[int, Source]) -> Any:
+def _find(source: Node, name: str, seen: dict[int, Node]) -> Any:
     found: dict[str, Any] = {}
     for input_name, above in source.inputs.items():
         if id(above) in seen:

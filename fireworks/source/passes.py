@@ -2,62 +2,88 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fireworks.message import Message, concat
+from fireworks.message import Message
+from fireworks.source import state
+from fireworks.source.rings import Position
+from fireworks.source.run import ROWS_PER_READ, Run
 
 if TYPE_CHECKING:
     from fireworks.source.base import Source
-
-_ROWS_PER_READ = 256
-"""Small items are read together, up to this many rows, and handed out as slices."""
 
 
 class Pass(Iterator[Message]):
     """One run through the items of a source, in one epoch.
 
     ``iter(source)`` opens one. Passes over one source do not disturb each other. Finishing a pass
-    sets the source's next epoch to the pass's own + 1; abandoning it changes nothing. Over an
-    indexed source a pass is finished when its last item is handed out: loops that know the length
+    sets the source's next epoch to the pass's own + 1; abandoning it changes nothing. A pass over
+    an indexed source is finished when its last item is handed out, and one over a stream when it
+    has handed out as many items as the last one did, or has ended: loops that know the length
     never ask for one more. A pass belongs to one thread.
+
+    Attributes:
+        epoch: The epoch of this pass, from 0.
+        position: Where it stands, behind the last item handed out; JSON-able.
 
     Args:
         source: The source.
-        epoch: The epoch of this pass, from 0.
-        item_rows: Rows in each item of an indexed source; a stream comes in its own chunks.
+        run: The run that it belongs to.
+        start: Where to begin: a position of an earlier pass; ``None`` for the start.
+        owns_run: Whether the run ends with this pass.
     """
 
-    def __init__(self, source: Source, epoch: int, item_rows: int) -> None:
-        self.epoch = epoch
+    def __init__(
+        self,
+        source: Source,
+        run: Run,
+        start: Position = None,
+        *,
+        owns_run: bool = True,
+    ) -> None:
+        self.epoch = run.epoch
+        self.position: Position = start
         self._source = source
+        self._run = run if owns_run else None
         self._handed_out = 0
-        self._length: int | None = None
+        self._steps: Generator[tuple[Message, Position]]
         if source.indexed:
-            self._length = -(-source.num_rows // item_rows)
-            self._items = indexed_items(source, epoch, item_rows)
+            size = source.item_rows
+            self._handed_out = start or 0
+            self._length: int | None = -(-source.num_rows // size)
+            self._steps = _items(source, run.epoch, size, self._handed_out)
         else:
-            self._items = source.streamed()
+            self._length = source.items_of_last_pass
+            self._steps = run.open(source, start)
+        self._indexed = source.indexed
 
     def __next__(self) -> Message:
         try:
-            item = next(self._items)
+            item, position = next(self._steps)
         except StopIteration:
-            if not self._length:  # a stream, or nothing at all
-                self._source.finish_epoch(self.epoch)
+            if not self._indexed:
+                self._source.items_of_last_pass = self._handed_out
+            self._source.note(self.epoch, self.position, finished=True)
+            self.close()
             raise
+        self.position = position
         self._handed_out += 1
-        if self._handed_out == self._length:
-            self._source.finish_epoch(self.epoch)
+        self._source.note(self.epoch, position, finished=self._handed_out == self._length)
         return item
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where this pass stands, for ``source.load_state_dict``; it survives JSON."""
+        return state.saved(self._source, self.epoch, self.position)
 
     def close(self) -> None:
         """Abandon the pass and let go of what it holds open (files, cursors)."""
-        self._items.close()
+        self._steps.close()
+        if self._run is not None:
+            self._run.close()
 
     def __enter__(self) -> Pass:
         return self
@@ -71,39 +97,44 @@ class Pass(Iterator[Message]):
         self.close()
 
 
-def indexed_items(source: Source, epoch: int, size: int) -> Generator[Message]:
-    """Yield the rows of an epoch of an indexed source, in items of ``size`` rows."""
+def _items(
+    source: Source, epoch: int, size: int, start: int
+) -> Generator[tuple[Message, Position]]:
+    """Yield the items of an epoch of an indexed source; the position counts items."""
     num_rows = source.num_rows
     first = epoch * num_rows
-    step = max(1, _ROWS_PER_READ // size) * size
-    for start in range(0, num_rows, step):
-        stop = min(start + step, num_rows)
-        block = source.read(np.arange(first + start, first + stop))
-        if step == size:
-            yield block
+    together = max(1, ROWS_PER_READ // size)
+    length = -(-num_rows // size)
+    announce = _announcer(source, first)
+    for item in range(start, length, together):
+        rows = range(item * size, min((item + together) * size, num_rows))
+        if announce is not None:
+            announce(rows.start, rows.stop)
+        block = source.read(np.arange(first + rows.start, first + rows.stop))
+        if together == 1:
+            yield block, item + 1
         else:
             for i in range(0, len(block), size):
-                yield block[i : i + size]
+                yield block[i : i + size], item + i // size + 1
 
 
-def rechunk(messages: Iterator[Message], size: int, *, drop_last: bool) -> Generator[Message]:
-    """Yield Messages of exactly ``size`` rows from Messages of any length.
+def _announcer(source: Source, first: int) -> Callable[[int, int], None] | None:
+    """Return what tells the sources upstream which rows will be read next; None if none listens.
 
-    The last is shorter where the rows run out, or left away with ``drop_last``.
+    Rows are announced as far ahead as the caches upstream can use, in two halves, so that one is
+    being fetched while the other is read. The next epoch's rows follow those of this one.
     """
-    waiting: deque[Message] = deque()
-    count = 0
-    for message in messages:
-        waiting.append(message)
-        count += len(message)
-        if count < size:
-            continue
-        rows = waiting[0] if len(waiting) == 1 else concat(list(waiting))
-        waiting.clear()
-        whole = count - count % size
-        for start in range(0, whole, size):
-            yield rows[start : start + size]
-        if count := count - whole:
-            waiting.append(rows[whole:])
-    if waiting and not drop_last:
-        yield waiting[0] if len(waiting) == 1 else concat(list(waiting))
+    ahead = source.lookahead()
+    if ahead < 2:
+        return None
+    announced = 0
+
+    def announce(start: int, stop: int) -> None:
+        nonlocal announced
+        announced = max(announced, start)
+        if announced - start < ahead // 2:
+            until = max(start + ahead, stop)
+            source.will_need(np.arange(first + announced, first + until))
+            announced = until
+
+    return announce

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fireworks.errors import WiringError, WrongType
 
 if TYPE_CHECKING:
     from fireworks.source.base import Source
+    from fireworks.source.node import Node
 
 SINGLE = "input"
 """The name of the input of a source that has only one."""
 
 
-def upstream(source: Source) -> Iterator[Source]:
+_version = 0
+
+
+def version() -> int:
+    """Return a number that changes whenever a source is bound, for what remembers a graph."""
+    return _version
+
+
+def changed() -> None:
+    """Note that a source was bound."""
+    global _version
+    _version += 1
+
+
+def upstream(source: Node) -> Iterator[Source]:
     """Yield a source and everything it reads from, each once, nearest first."""
-    queue, seen = [source], {id(source)}
+    queue: list[Any] = [source]
+    seen = {id(source)}
     for each in queue:
         yield each
         for above in each.inputs.values():
@@ -49,7 +65,7 @@ def named(inputs: object) -> dict[str, Source]:
     )
 
 
-def check_bindable(source: Source, inputs: Mapping[str, Source]) -> None:
+def check_bindable(source: Node, inputs: Mapping[str, Source]) -> None:
     """Refuse to bind inputs twice, to bind none, and to close a cycle.
 
     Raises:
@@ -68,7 +84,7 @@ def check_bindable(source: Source, inputs: Mapping[str, Source]) -> None:
             raise WiringError(f"{source!r} would read from itself through {above!r}.")
 
 
-def the_open_end(source: Source) -> Source:
+def the_open_end(source: Node) -> Node:
     """Return the one source at or above ``source`` whose input is not bound yet.
 
     Raises:

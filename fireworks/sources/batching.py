@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from fireworks.errors import WrongValue
 from fireworks.message import Message
-from fireworks.source import Source
-from fireworks.source.base import Rows
-from fireworks.source.passes import rechunk
+from fireworks.source import Reader, Rows, Run, Source
+from fireworks.source.rings import Flow, Position
 
 
 class BatchingSource(Source):
@@ -59,12 +59,26 @@ class BatchingSource(Source):
 
     def read(self, rows: Rows) -> Message:
         """Return the rows asked for, whatever their batches."""
-        if self.drop_last and len(rows):
-            epochs, places = np.divmod(rows, self.num_rows)
-            rows = epochs * self.input.num_rows + places
-        return self.input.read(rows)
+        return self.input.read(self._above(rows))
 
-    def stream(self, start: object = None) -> Iterator[Message]:
-        """Yield exact batches from a streamed input."""
-        with iter(self.input) as chunks:
-            yield from rechunk(chunks, self.batch_size, drop_last=self.drop_last)
+    def flow(self, run: Run, start: Position) -> Flow:
+        """Yield exact batches of a streamed input."""
+        rows = Reader(run, self.input, start, reader=self)
+        while (batch := rows.take(self.batch_size)) is not None:
+            if len(batch) < self.batch_size and self.drop_last:
+                return
+            yield batch, rows.position
+
+    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
+        """Return the input's rows: the same, but for those that ``drop_last`` leaves away."""
+        return dict.fromkeys(self.inputs, self._above(rows))
+
+    def _above(self, rows: Rows) -> Rows:
+        if not self.drop_last or not len(rows):
+            return rows
+        epochs, places = np.divmod(rows, self.num_rows)
+        return epochs * self.input.num_rows + places
+
+    def describe(self) -> dict[str, Any]:
+        """Return the batch size and what becomes of the last rows."""
+        return {"batch_size": self.batch_size, "drop_last": self.drop_last}

@@ -7,8 +7,7 @@ from typing import Any
 
 from fireworks.cache import CacheStats, MessageCache
 from fireworks.message import Message
-from fireworks.source import Source
-from fireworks.source.base import Rows
+from fireworks.source import Rows, Source
 
 
 class CachingSource(Source):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fireworks.message import Message
-from fireworks.source import Source
-from fireworks.source.base import Rows
+from fireworks.source import Rows, Source
 
 
 class MessageSource(Source):

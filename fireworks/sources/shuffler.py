@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from fireworks.errors import WrongType
 from fireworks.message import Message
-from fireworks.source import Source
-from fireworks.source.base import Rows
+from fireworks.source import Rows, Source
 
 _EPOCHS_KEPT = 2
 """A pass and what is read ahead for the next one touch two epochs."""

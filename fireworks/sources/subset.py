@@ -9,8 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fireworks.errors import RowOutOfRange, WrongType, WrongValue
 from fireworks.message import Message
-from fireworks.source import Source
-from fireworks.source.base import Rows
+from fireworks.source import Rows, Source
 
 
 class SubsetSource(Source):

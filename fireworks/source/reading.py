@@ -1,0 +1,157 @@
+"""One read through the graph: shared rows computed once, time measured, errors located."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fireworks.errors import RowOutOfRange
+from fireworks.message import Message, concat
+
+if TYPE_CHECKING:
+    from fireworks.source.base import Source
+
+Rows = NDArray[np.int64]
+Read = Callable[[Any, Rows], Message]
+
+
+class Reading:
+    """What one read from the end of the graph (or one step of a pass) keeps while it lasts.
+
+    Attributes:
+        inner: Seconds that sources further up have taken, for the statistics of those below.
+    """
+
+    __slots__ = ("_computed", "inner")
+
+    def __init__(self) -> None:
+        self.inner = 0.0
+        self._computed: dict[int, tuple[Rows, Message]] = {}
+
+    def once(self, source: Source, rows: Rows, read: Read) -> Message:
+        """Return rows of a shared source, of which each is computed only the first time.
+
+        Readers get Messages of their own over the same columns.
+        """
+        known = self._computed.get(id(source))
+        if known is None:
+            message = read(source, rows)
+            self._computed[id(source)] = (rows, message)
+            return message.copy(deep=False)
+        known_rows, message = known
+        if np.array_equal(known_rows, rows):
+            return message.copy(deep=False)
+        missing = np.setdiff1d(rows, known_rows)
+        if len(missing):
+            message = concat([message, read(source, missing)])
+            known_rows = np.concatenate([known_rows, missing])
+            self._computed[id(source)] = (known_rows, message)
+        order = np.argsort(known_rows, kind="stable")
+        places = order[np.searchsorted(known_rows, rows, sorter=order)]
+        return message.take(places)
+
+
+_current: ContextVar[Reading | None] = ContextVar("reading", default=None)
+
+
+@contextmanager
+def one_step() -> Generator[None]:
+    """Make everything read inside one read: rows that several sinks share are computed once."""
+    token = _current.set(Reading())
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def apart() -> Generator[None]:
+    """Make what is read inside no part of the read around it, whose memory it would fill."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def guarded(read: Read) -> Read:
+    """Wrap a source's ``read``: rows checked and brought into its range, and all of the above."""
+
+    @functools.wraps(read)
+    def wrapper(self: Source, rows: Rows) -> Message:
+        rows = checked(self, rows)
+        reading = _current.get()
+        token = None
+        if reading is None:
+            token = _current.set(reading := Reading())
+        before, reading.inner = reading.inner, 0.0
+        message = None
+        began = perf_counter()
+        try:
+            message = reading.once(self, rows, read) if self.is_shared else read(self, rows)
+            return message
+        except Exception as error:
+            shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
+            error.add_note(f"while {self!r} read {len(rows)} rows: {shown}")
+            raise
+        finally:
+            spent = perf_counter() - began
+            self.statistics.add(message, spent - reading.inner, reading.inner)
+            reading.inner = before + spent
+            if token is not None:
+                _current.reset(token)
+
+    return wrapper
+
+
+def timed(source: Source, flow: Generator[Any]) -> Generator[Any]:
+    """Yield what a stream yields, with the time of each step added to its source's statistics."""
+    while True:
+        reading = _current.get()
+        token = None
+        if reading is None:
+            token = _current.set(reading := Reading())
+        before, reading.inner = reading.inner, 0.0
+        item = None
+        began = perf_counter()
+        try:
+            item = next(flow)
+        except StopIteration:
+            return
+        finally:
+            spent = perf_counter() - began
+            message = None if item is None else item[0]
+            source.statistics.add(message, spent - reading.inner, reading.inner)
+            reading.inner = before + spent
+            if token is not None:
+                _current.reset(token)
+        yield item
+
+
+def checked(source: Source, rows: Rows) -> Rows:
+    """Return rows as int64, within the source's epoch unless it understands later ones.
+
+    Raises:
+        RowOutOfRange: A row is negative, or the source has none.
+    """
+    rows = np.asarray(rows, dtype=np.int64)
+    if not len(rows):
+        return rows
+    num_rows = source.num_rows
+    # Seen as unsigned, a negative row is larger than any length: one pass checks both ends.
+    highest = int(np.ascontiguousarray(rows).view(np.uint64).max())
+    if highest < num_rows:
+        return rows
+    if highest >= 2**63 or not num_rows:
+        raise RowOutOfRange(
+            f"{source!r} was asked for row {rows.min()}; it has {num_rows} rows an epoch, "
+            "numbered from 0."
+        )
+    return rows if source.epoch_aware and source.varies else rows % num_rows
