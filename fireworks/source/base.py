@@ -280,15 +280,12 @@ class Source(Node):
         """Return the first ``n`` rows, or fewer where there are no more."""
         if self.indexed:
             return self.read(self._all_rows()[:n])
-        taken: list[Message] = []
-        with Pass(self, Run([self], 0)) as chunks:
-            for chunk in chunks:
-                taken.append(chunk)
-                if (n := n - len(chunk)) <= 0:
-                    break
-        return (
-            concat([*taken[:-1], taken[-1][: len(taken[-1]) + min(n, 0)]]) if taken else Message()
-        )
+        run = Run([self], 0)
+        try:
+            rows = Reader(run, self).take(n)
+        finally:
+            run.close()
+        return Message() if rows is None else rows
 
     def blocks(self, max_rows: int = 4096) -> Iterator[Message]:
         """Yield the rows of epoch 0 in order, for work that looks at each once; it is no pass.
