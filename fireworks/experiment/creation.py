@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from fireworks.record.capture import capture
 from fireworks.record.index import Index
 from fireworks.record.metadata import write_metadata
 from fireworks.record.owner import Ownership
-from fireworks.record.store import Store, create_database
+from fireworks.record.store import create_database
 
 
 def create_run(
@@ -52,18 +53,14 @@ def create_run(
 
     def build(folder: Path, number: int) -> None:
         nonlocal owner
-        database = folder / layout.DATABASE
-        if owner is None:
-            owner = Ownership(folder)
-            create_database(database)
+        owner = owner or Ownership(folder)
         index.number, index.id = number, layout.run_id(name, number)
-        store = Store(database)
-        try:
-            with store.transaction() as connection:
-                write_metadata(connection, {**metadata, "number": number, "id": index.id})
-                index.parameters = write_parameters(connection, parameters)
-        finally:
-            store.close()
+
+        def fill(connection: sqlite3.Connection) -> None:
+            write_metadata(connection, {**metadata, "number": number, "id": index.id})
+            index.parameters = write_parameters(connection, parameters)
+
+        create_database(folder / layout.DATABASE, fill)
         index.write(folder)
 
     try:

@@ -16,6 +16,7 @@ _TRIAL_COLUMNS = (
     "trial", "state", "attempt", "seed", "started", "ended", "reason",
     "exit_code", "signal", "host", "pid", "peak_memory",
 )  # fmt: skip
+_BLOCK = 4096  # rows
 _INTEGERS = ("exit_code", "signal", "pid", "peak_memory")
 
 # What a query may do: read, with functions and recursion, in this database.
@@ -71,20 +72,28 @@ def metrics_frame(
         and (wanted_names is None or each[2] in wanted_names)
     ]
     counts: list[int] = []
-    rows: list[tuple[int, float | None, float]] = []
-    query = "SELECT step, value, time FROM metrics WHERE series = ? ORDER BY step"
+    parts: dict[str, list[Any]] = {"step": [], "value": [], "time": []}
+    kinds = {"step": "int64", "value": "float64", "time": "float64"}
     for series, _, _ in chosen:
-        before = len(rows)
-        rows += connection.execute(query, (series,)).fetchall()
-        counts.append(len(rows) - before)
-    steps, values, times = zip(*rows, strict=True) if rows else ((), (), ())
+        cursor = connection.execute(
+            "SELECT step, value, time FROM metrics WHERE series = ? ORDER BY step", (series,)
+        )
+        count = 0
+        # In blocks: a million tuples at once would keep the garbage collector busy.
+        while rows := cursor.fetchmany(_BLOCK):
+            count += len(rows)
+            for name, column in zip(parts, zip(*rows, strict=True), strict=True):
+                parts[name].append(numpy.array(column, kinds[name]))  # None becomes NaN
+        counts.append(count)
+    series_of = numpy.repeat(numpy.arange(len(chosen)), counts)
     frame = pandas.DataFrame(
         {
-            "trial": numpy.repeat(numpy.array([each[1] for each in chosen], "int64"), counts),
-            "name": numpy.repeat(numpy.array([each[2] for each in chosen], object), counts),
-            "step": numpy.array(steps, "int64"),
-            "value": numpy.array(values, "float64"),
-            "time": numpy.array(times, "float64"),
+            "trial": numpy.array([each[1] for each in chosen], "int64")[series_of],
+            "name": pandas.array([each[2] for each in chosen], dtype="str").take(series_of),
+            **{
+                name: numpy.concatenate(columns) if columns else numpy.empty(0, kinds[name])
+                for name, columns in parts.items()
+            },
         }
     )
     return _widened(frame, [each[2] for each in chosen]) if wide else frame

@@ -41,14 +41,12 @@ def scalar(name: str, value: Any) -> float | DeviceScalar:
         WrongValue: An integer too large for a float.
     """
     try:
-        if isinstance(value, Real):
-            return float(value)
         torch = sys.modules.get("torch")  # whoever has a tensor has imported it
         if torch is not None and isinstance(value, torch.Tensor):
             if value.ndim == 0 and not value.is_complex():
-                if value.device.type != "cpu":
-                    return DeviceScalar(value)
-                return float(value.detach().item())
+                return float(value.item()) if value.is_cpu else DeviceScalar(value)
+        elif isinstance(value, Real):
+            return float(value)
         elif getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
             item = value.item()
             if isinstance(item, Real):

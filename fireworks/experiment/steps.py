@@ -29,6 +29,8 @@ class Steps:
             WrongType: It is not an integer.
             WrongValue: It does not fit in 64 bits.
         """
+        if type(step) is int and self._next is None and -_LARGEST <= step < _LARGEST:
+            return step  # the usual case, fast
         if step is None:
             if self._next is None:
                 self._next = self._highest() + 1

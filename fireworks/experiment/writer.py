@@ -15,7 +15,7 @@ from fireworks.record.json_values import check_unicode
 from fireworks.record.owner import HEARTBEAT_SECONDS
 from fireworks.record.store import Store
 
-GATHER_SECONDS = 0.05  # what is logged is committed within twice this
+GATHER_SECONDS = 0.075  # and the commit itself: what is logged is committed within 100 ms
 FULL_QUEUE = 16_384  # log() calls; then the caller commits them itself instead of queueing more
 _CALLS_PER_TRANSACTION = 2_048  # keeps each transaction short for the other processes
 _ROWS_PER_STATEMENT = 256
@@ -187,24 +187,24 @@ class MetricWriter:
             raise
 
     def _insert(self, connection: sqlite3.Connection, batch: list[Entry]) -> None:
-        series = self._series
         (seq,) = connection.execute(
             "SELECT CAST(value AS INTEGER) FROM metadata WHERE key = 'seq'"
         ).fetchone()
         attempt = self._attempt
-        latest: dict[int, tuple[int, float]] = {}
-        rows: list[Any] = []
+        # Grouped as the table is clustered: neighbours go to the same page.
+        grouped: dict[str, list[Any]] = {}
         for step, values, when in batch:
             seq += 1
             for name, value in values.items():
                 if type(value) is DeviceScalar:
                     value = value.read()
-                if name not in series:
-                    series[name] = self._series_id(connection, name)
-                number = series[name]
-                rows += (number, step, seq, attempt, value, when)
-                if number not in latest or step >= latest[number][0]:
-                    latest[number] = (step, value)
+                if name not in grouped:
+                    grouped[name] = []
+                    if name not in self._series:
+                        self._series[name] = self._series_id(connection, name)
+                grouped[name] += (self._series[name], step, seq, attempt, value, when)
+        names = sorted(grouped, key=lambda each: self._series[each])
+        rows = [field for name in names for field in grouped[name]]
         width = _COLUMNS * _ROWS_PER_STATEMENT
         whole = len(rows) - len(rows) % width
         for i in range(0, whole, width):
@@ -212,9 +212,7 @@ class MetricWriter:
         connection.executemany(
             _INSERT_ONE, [rows[i : i + _COLUMNS] for i in range(whole, len(rows), _COLUMNS)]
         )
-        connection.executemany(
-            _UPDATE_LATEST, [(number, step, value) for number, (step, value) in latest.items()]
-        )
+        connection.executemany(_UPDATE_LATEST, [_highest(each) for each in grouped.values()])
         connection.execute("UPDATE metadata SET value = ? WHERE key = 'seq'", (str(seq),))
 
     def _series_id(self, connection: sqlite3.Connection, name: str) -> int:
@@ -246,3 +244,11 @@ class MetricWriter:
         except BaseException as error:
             self._error = error  # raised by the next call
             self._closed.wait(GATHER_SECONDS)
+
+
+def _highest(rows: list[Any]) -> tuple[int, int, float]:
+    """The series, step and value of the highest step in a series' rows, the last of equals."""
+    steps = rows[1::_COLUMNS]
+    highest = max(steps)
+    last = len(steps) - 1 - steps[::-1].index(highest)
+    return rows[0], highest, rows[last * _COLUMNS + 4]

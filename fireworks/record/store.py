@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import final
@@ -25,14 +25,32 @@ from fireworks.record import schema
 BUSY_SECONDS = 60.0  # a transaction lasts milliseconds: only a stopped process holds on for longer
 
 
-def create_database(path: Path) -> None:
-    """Create an empty ``experiment.sqlite`` at ``path``."""
+def create_database(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
+    """Create ``experiment.sqlite`` at ``path``, in place of what is there.
+
+    Nobody may know of the file yet: it is written without a journal and synced at the end.
+
+    Args:
+        path: The file.
+        fill: Writes the first rows.
+    """
+    path.unlink(missing_ok=True)
     connection = sqlite3.connect(path, isolation_level=None)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA journal_mode = OFF")
         schema.create(connection)
+        connection.execute("BEGIN")
+        fill(connection)
+        connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")
     finally:
         connection.close()
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @final
