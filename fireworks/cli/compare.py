@@ -47,13 +47,13 @@ def _heading(runs: list[Compared]) -> Table:
     table = tables.table("", *(each.label for each in runs))
     table.add_row("status", *(tables.status(each.index.status) for each in runs))
     table.add_row("started", *(tables.moment(each.index.created) for each in runs))
-    if any(each.trial is not None for each in runs):
+    if any(each.index.trials for each in runs):
         table.add_row(
             "best trial",
             *(
                 f"{each.trial} of {sum(each.index.trials.values())}"
                 if each.trial is not None
-                else ""
+                else ("none completed" if each.index.trials else "")
                 for each in runs
             ),
         )

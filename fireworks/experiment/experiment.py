@@ -177,7 +177,10 @@ class Experiment:
 
     @property
     def params(self) -> Parameters:
-        """The parameters by name, as a mapping; the owner may change it, or assign another."""
+        """The parameters by name, as a mapping; the owner may change it, or assign another.
+
+        In a trial's own experiment they are the trial's, and only read.
+        """
         trial = NO_TRIAL if self._trial is None else self._trial
         with self._reading() as connection:
             values = read_params(connection, trial)
@@ -317,10 +320,11 @@ class Experiment:
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    @property
-    def _files(self) -> Path:
-        folder = self._path / layout.FILES
-        return folder if self._trial is None else folder / layout.trial_name(self._trial)
+    def _inside(self, name: object) -> Path:
+        folder = layout.FILES
+        if self._trial is not None:
+            folder += f"/{layout.trial_name(self._trial)}"
+        return layout.inside(self._path, folder, name)
 
     def file(self, name: str, mode: str | None = None) -> Any:
         """Return the path of a file in ``files/``, or open it.
@@ -340,7 +344,7 @@ class Experiment:
             ExperimentReadOnly: Opening for writing, and the experiment is not open for it.
             FileNotFoundError: Opening for reading, and there is no such file.
         """
-        path = layout.inside(self._files, name)
+        path = self._inside(name)
         if mode is None:
             return path
         if set(mode) & set("wax+"):
@@ -362,7 +366,7 @@ class Experiment:
             WrongValue: The name would leave the folder, or the folder holds a symbolic link.
         """
         self.check_attempt("add artifacts")
-        target = layout.inside(self._files, Path(path).name if name is None else name)
+        target = self._inside(Path(path).name if name is None else name)
         copied = files.copy_into(Path(path), target)
         with self._store.transaction() as connection:
             self._guard(connection)
@@ -379,7 +383,7 @@ class Experiment:
             DatabaseNotFound: Opened for reading, and there is no such database.
         """
         layout.check_name(name, what="A database's name")
-        path = self._path / f"{name}.sqlite"
+        path = layout.inside(self._path, "", f"{name}.sqlite")
         if path.name == layout.DATABASE:
             raise WrongValue(f"{layout.DATABASE} is the experiment's own; choose another name.")
         if self._writer is None and not path.is_file():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any, cast
 
 from fireworks.errors import WrongType, WrongValue, suggest
@@ -55,9 +54,7 @@ def condition(text: str) -> Callable[[Index], bool]:
         ) from None
 
     def holds(index: Index) -> bool:
-        known = asdict(index)
-        known["params"] = known.pop("parameters")
-        return bool(evaluate(known))
+        return bool(evaluate({**vars(index), "params": index.parameters}))
 
     return holds
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -25,6 +25,32 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "created": (int, float),
     "ended": (int, float, type(None)),
     "best": (dict, type(None)),
+}
+
+
+def _anything(_: Any) -> bool:
+    return True
+
+
+# What the lists and dicts must hold: a folder may come from anybody.
+_PARTS: dict[str, Callable[[Any], bool]] = {
+    "tags": lambda tags: all(isinstance(each, str) for each in tags),
+    "trials": lambda trials: all(isinstance(each, int) for each in trials.values()),
+    "metrics": lambda metrics: all(
+        each is None or isinstance(each, int | float) for each in metrics.values()
+    ),
+    "objective": lambda pairs: all(
+        isinstance(each, list) and len(each) == 2 and all(isinstance(word, str) for word in each)
+        for each in pairs
+    ),
+    "best": lambda best: (
+        best is None
+        or (
+            isinstance(best.get("trial"), int)
+            and isinstance(best.get("params"), dict)
+            and isinstance(best.get("result"), dict)
+        )
+    ),
 }
 
 
@@ -68,7 +94,10 @@ def read_index(path: str | os.PathLike[str]) -> Index:
         ExperimentNotFound: There is no experiment at ``path``.
         DamagedFile: The file is damaged, missing, newer, or not an experiment's.
     """
-    folder = experiment_folder(path)
+    return _read(experiment_folder(path))
+
+
+def _read(folder: Path) -> Index:
     file = folder / INDEX
     try:
         content = json.loads(file.read_bytes())
@@ -87,7 +116,7 @@ def read_index(path: str | os.PathLike[str]) -> Index:
     for name, kind in _KINDS.items():
         if name not in content:
             raise DamagedFile(f"{str(file)!r} is damaged: it lacks {name!r}.")
-        if not isinstance(content[name], kind):
+        if not isinstance(content[name], kind) or not _PARTS.get(name, _anything)(content[name]):
             raise DamagedFile(f"{str(file)!r} is damaged: {name!r} is {content[name]!r:.60}.")
     index = Index(**{name: content[name] for name in _KINDS})
     if index.status == "running" and not owner_lives(folder):
@@ -104,6 +133,6 @@ def read_indexes(root: str | os.PathLike[str]) -> Iterator[tuple[Path, Index | D
     for name in experiment_names(place):
         folder = place / name
         try:
-            yield folder, read_index(folder)
+            yield folder, _read(folder)
         except DamagedFile as error:
             yield folder, error

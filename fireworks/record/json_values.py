@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, cast
 
-from fireworks.errors import WrongType, WrongValue
+from fireworks.errors import DamagedFile, WrongType, WrongValue
 
 _DEEPEST = 200
 
@@ -69,9 +69,12 @@ def decode(text: str) -> Any:
     """The value that ``encode`` wrote.
 
     Raises:
-        ValueError: The text is not JSON.
+        DamagedFile: The text is not JSON.
     """
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DamagedFile(f"A value in the record is damaged: {error} in {text!r:.100}.") from None
 
 
 def check_unicode(text: str, *, what: str) -> str:

@@ -163,11 +163,12 @@ def experiment_names(root: str | os.PathLike[str]) -> list[str]:
     return sorted(each for each in names if os.path.isfile(os.path.join(root, each, INDEX)))
 
 
-def inside(folder: Path, name: object) -> Path:
-    """Return the path of ``name`` in ``folder``, which it can never leave.
+def inside(run: Path, folder: str, name: object) -> Path:
+    """Return the path of ``name`` in a folder of a run, which it can never leave.
 
     Args:
-        folder: An absolute path.
+        run: The run's folder, an absolute path.
+        folder: The folder in it, such as ``"files/trial-0012"``; empty for the run's own.
         name: A relative path with ``/`` as the separator.
 
     Raises:
@@ -184,8 +185,9 @@ def inside(folder: Path, name: object) -> Path:
     elif not all(part.isprintable() for part in parts):
         problem = "holds characters that cannot be printed"
     else:
-        path = folder.joinpath(*parts)
-        if path.resolve().is_relative_to(folder.resolve()):
+        path = (run / folder).joinpath(*parts)
+        # The folder is part of what must not be a link: somebody else may have prepared the run.
+        if path.resolve().is_relative_to(run.resolve() / folder):
             return path
         problem = "leads out of the folder through a symbolic link"
-    raise WrongValue(f"The file name {text!r} {problem}. Files stay inside {FILES}/.")
+    raise WrongValue(f"The file name {text!r} {problem}. Files stay inside the run.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
@@ -16,7 +16,7 @@ from fireworks.record.ranking import lower_is_better, rank, read_params
 from fireworks.record.schema import NO_TRIAL
 from fireworks.record.store import reading
 
-_ORDER = ("completed", "running", "paused", "queued", "pruned", "stopped", "failed")
+_ORDER = ("completed", "running", "paused", "queued", "pruned", "stopped", "failed", "killed")
 
 
 @final
@@ -80,6 +80,11 @@ def read_overview(path: str | os.PathLike[str]) -> Overview:
     index = read_index(folder)
     with reading(folder / DATABASE) as connection:
         trials = read_trials(connection, index.objective)
+        if index.status == "killed":  # their processes ended with it
+            trials = [
+                replace(each, state="killed") if each.state == "running" else each
+                for each in trials
+            ]
         metrics_of = None
         metrics = summarise(connection, NO_TRIAL, index.objective)
         if not metrics and (best := best_of(trials, index.objective)) is not None:
@@ -133,7 +138,11 @@ def read_trials(connection: sqlite3.Connection, objective: list[list[str]]) -> l
     ]
     return sorted(
         trials,
-        key=lambda each: (_ORDER.index(each.state), rank(each.result, objective), each.number),
+        key=lambda each: (
+            (*_ORDER, each.state).index(each.state),
+            rank(each.result, objective),
+            each.number,
+        ),
     )
 
 

@@ -216,6 +216,8 @@ def explained(path: Path) -> Generator[None]:
                 f"{str(path)!r} is damaged or not a database: {error}. "
                 "What can be saved: sqlite3 experiment.sqlite .recover"
             ) from error
+        if code == sqlite3.SQLITE_ERROR:  # a statement of ours that its tables do not fit
+            raise DamagedFile(f"{str(path)!r} does not hold what it should: {error}.") from error
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise NotRecorded(
                 f"{str(path)!r} could not be written: {error}. Make room on the disk, or "

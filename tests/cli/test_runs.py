@@ -183,6 +183,9 @@ def test_show_a_running_and_a_killed_sweep(tmp_path: Path) -> None:
     (experiment.path / "experiment.json").write_text(json.dumps({**index, "status": "running"}))
     assert row(shown("show", "digits-0001", cwd=tmp_path), "status")[1] == "killed"
     assert row(shown("list", cwd=tmp_path), "digits-0001")[1] == "killed"
+    output = shown("show", "digits-0001", cwd=tmp_path)
+    assert row(output, "4")[1] == "killed"
+    assert "1 killed" in output
 
 
 def test_compare_two_sweeps(place: Path) -> None:

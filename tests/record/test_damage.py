@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def change(path: Path, statement: str) -> None:
-    connection = sqlite3.connect(path / "experiment.sqlite")
+    connection = sqlite3.connect(path / "experiment.sqlite", isolation_level=None)
     connection.execute(statement)
     connection.close()
 
@@ -106,10 +106,41 @@ def test_a_damaged_index_is_refused(run: Path, content: bytes, message: str) -> 
 
 def test_values_of_the_wrong_kind_in_the_index_are_refused(run: Path) -> None:
     content = json.loads((run / "experiment.json").read_text())
-    for field, value in [("tags", None), ("trials", [1]), ("created", "now"), ("name", 3)]:
+    for field, value in [
+        ("tags", None),
+        ("tags", [1]),
+        ("trials", [1]),
+        ("trials", {"completed": "x"}),
+        ("created", "now"),
+        ("name", 3),
+        ("metrics", {"loss": "x"}),
+        ("objective", [["accuracy"]]),
+        ("best", {"trial": 1}),
+    ]:
         (run / "experiment.json").write_text(json.dumps({**content, field: value}))
         with pytest.raises(DamagedFile, match=field):
             read_index(run)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE trials",
+        "ALTER TABLE params RENAME COLUMN value TO other",
+        "UPDATE metadata SET value = '{' WHERE key = 'host'",
+        "UPDATE metadata SET value = x'ff' WHERE key = 'host'",
+        "INSERT INTO trials VALUES (1, 'completed', 1, 1, '[', 1, 1, 1)",
+    ],
+)
+def test_tables_that_somebody_changed_are_named(run: Path, statement: str) -> None:
+    change(run, statement)
+    with pytest.raises(DamagedFile, match="damaged|does not hold what it should"):
+        read_overview(run)
+
+
+def test_a_state_of_nobody_knows_whom_is_shown(run: Path) -> None:
+    change(run, "INSERT INTO trials VALUES (1, 'odd', 1, 1, NULL, 1, 1, 1)")
+    assert read_overview(run).trials[0].state == "odd"
 
 
 def test_a_missing_index_is_named(run: Path) -> None:

@@ -88,7 +88,7 @@ def test_plain_names_are_kept(name: str) -> None:
 )
 def test_inside_refuses_what_could_leave_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(WrongValue, match="stay inside"):
-        layout.inside(tmp_path, name)
+        layout.inside(tmp_path, "files", name)
 
 
 def test_inside_refuses_a_symbolic_link_that_leads_out(tmp_path: Path) -> None:
@@ -97,13 +97,20 @@ def test_inside_refuses_a_symbolic_link_that_leads_out(tmp_path: Path) -> None:
     (files / "out").symlink_to(tmp_path)
     (files / "in").symlink_to(files)
     with pytest.raises(WrongValue, match="symbolic link"):
-        layout.inside(files, "out/secret.txt")
-    assert layout.inside(files, "in/plain.txt") == files / "in/plain.txt"
+        layout.inside(tmp_path, "files", "out/secret.txt")
+    assert layout.inside(tmp_path, "files", "in/plain.txt") == files / "in/plain.txt"
+
+
+def test_inside_refuses_a_folder_that_is_itself_a_link(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "files").symlink_to("/etc")
+    with pytest.raises(WrongValue, match="symbolic link"):
+        layout.inside(tmp_path / "run", "files", "passwd")
 
 
 def test_inside_needs_a_name(tmp_path: Path) -> None:
     with pytest.raises(WrongType, match="got NoneType"):
-        layout.inside(tmp_path, None)
+        layout.inside(tmp_path, "files", None)
 
 
 def test_a_missing_experiment_offers_the_nearest(tmp_path: Path) -> None:
