@@ -10,6 +10,9 @@
     ├── RowsNotCached        KeyError     row ids that a cache does not hold
     ├── CacheFull            RuntimeError rows that fit nowhere, and none may leave for them
     ├── DamagedFile             ValueError   a file that is truncated, corrupt, newer or not ours
+    ├── FilesNotFound           FileNotFoundError  data files, or a glob or folder without any
+    ├── FileChanged             RuntimeError a data file that changed or vanished since it was found
+    ├── SchemasDiffer           ValueError   data files read together whose columns do not agree
     ├── MissingDependency       ImportError  an optional package that is not installed
     ├── WiringError             ValueError   sources connected wrongly: unbound, bound twice, a cycle
     ├── DeadlockError           RuntimeError readers of one stream that wait for each other
@@ -75,6 +78,18 @@ class CacheFull(FireworksError, RuntimeError):
 
 class DamagedFile(FireworksError, ValueError):
     """A file that is truncated, corrupt, written by a newer version, or not ours."""
+
+
+class FilesNotFound(FireworksError, FileNotFoundError):
+    """A data file that does not exist, or a glob or folder that gives none."""
+
+
+class FileChanged(FireworksError, RuntimeError):
+    """A data file that was written to, or has vanished, since its source found it."""
+
+
+class SchemasDiffer(FireworksError, ValueError):
+    """Data files that are read together and whose columns do not agree."""
 
 
 class MissingDependency(FireworksError, ImportError):
