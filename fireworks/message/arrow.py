@@ -10,16 +10,19 @@ the extension reads the storage.
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from fireworks.errors import WrongType
 from fireworks.message.cells import cells_from_arrow, cells_to_arrow
 from fireworks.message.column import ArrowArray, ArrowType, Column
+from fireworks.message.conversion import from_pandas
 from fireworks.message.kinds.extension import ExtensionColumn
 from fireworks.message.kinds.number import NumberColumn
 from fireworks.message.kinds.object import ObjectColumn, object_array
@@ -52,6 +55,8 @@ _COMPLEX = {
 }
 
 
+# Parquet and polars know no other units.
+_PORTABLE_UNITS = [("ms", 1), ("us", 1), ("ns", 1)]
 _LARGE_STRING = pa.large_string()
 
 
@@ -73,8 +78,14 @@ class ColumnType(pa.ExtensionType):  # pyright: ignore[reportUntypedBaseClass]
 pa.register_extension_type(ColumnType(pa.null(), {}))
 
 
-def column_to_arrow(column: Column, name: str) -> ArrowArray:
+def column_to_arrow(column: Column, name: str, coded: bool = False) -> ArrowArray:
     """An Arrow array that holds everything of a column; shares memory where it can.
+
+    Args:
+        column: The column.
+        name: Its name, for errors.
+        coded: Whether to keep categories and repeated strings as dictionary codes, which not every
+            reader of Arrow can read inside an extension type.
 
     Raises:
         WrongType: It holds Python objects that no open format can hold; the first is named.
@@ -83,9 +94,13 @@ def column_to_arrow(column: Column, name: str) -> ArrowArray:
         return _tensor_to_arrow(column.array)
     if isinstance(column, NumberColumn):
         return _numbers_to_arrow(column.array, name)
+    if coded and isinstance(column, StringColumn) and (stored := column.dictionary()) is not None:
+        return _extended(stored, {"kind": "string"})
     if isinstance(column, StringColumn | RaggedColumn):
         return column.array
     if isinstance(column, ExtensionColumn):
+        if column.field.kind == "category":
+            return _categories_to_arrow(column.array, coded)
         return _extension_to_arrow(column.array, name)
     storage, spec = cells_to_arrow(column.array, name)
     return _extended(storage, {"kind": "object", **spec})
@@ -173,7 +188,18 @@ def _from_extension(storage: ArrowArray, spec: Spec) -> Column:
         dtype = np.dtype(spec["dtype"])
         if dtype.kind == "c":
             return NumberColumn(_to_numpy(storage.flatten()).view(dtype))
-        return NumberColumn(_to_numpy(storage).view(dtype))
+        values = _to_numpy(storage)
+        return NumberColumn(
+            values.view(dtype) if values.dtype.kind == "i" else values.astype(dtype)
+        )
+    if kind == "zoned":
+        import pandas as pd
+
+        return ExtensionColumn(storage.to_pandas().astype(spec["dtype"]).array)
+    if kind == "category":
+        return ExtensionColumn(_categorical(storage, spec))
+    if kind == "string":
+        return StringColumn(storage.dictionary, storage.indices.to_numpy())
     if kind == "extension":
         import pandas as pd
 
@@ -194,19 +220,23 @@ def _numbers_to_arrow(array: np.ndarray[Any, Any], name: str) -> ArrowArray:
             pa.FixedSizeListArray.from_arrays(pa.array(parts), 2),
             {"kind": "number", "dtype": array.dtype.str},
         )
-    if dtype.kind in "mM" and np.datetime_data(dtype) not in [
-        (unit, 1) for unit in ("s", "ms", "us", "ns")
-    ]:
-        return _extended(
-            pa.array(np.ascontiguousarray(array).view(np.int64)),
-            {"kind": "number", "dtype": dtype.str},
-        )
+    if dtype.kind in "mM" and np.datetime_data(dtype) not in _PORTABLE_UNITS:
+        return _extended(_portable_time(array), {"kind": "number", "dtype": dtype.str})
     try:
         return pa.array(array, from_pandas=False)
     except pa.ArrowNotImplementedError as error:
         raise WrongType(
             f"Column {name!r} of dtype {dtype} cannot be stored in Arrow; convert it first."
         ) from error
+
+
+def _portable_time(array: np.ndarray[Any, Any]) -> ArrowArray:
+    """Days as dates, other units as milliseconds; as plain integers where that would overflow."""
+    unit = "D" if array.dtype.kind == "M" and np.datetime_data(array.dtype) == ("D", 1) else "ms"
+    portable = array.astype(f"{array.dtype.kind}8[{unit}]")
+    if np.array_equal(portable.astype(array.dtype), array, equal_nan=True):
+        return pa.array(portable)
+    return pa.array(np.ascontiguousarray(array).view(np.int64))
 
 
 def _primitive_from_arrow(array: ArrowArray) -> Column:
@@ -249,12 +279,54 @@ def _extension_to_arrow(array: Any, name: str) -> ArrowArray:
         ) from error
     if isinstance(arrow, pa.ChunkedArray):
         arrow = arrow.combine_chunks()
+    if isinstance(dtype, pd.DatetimeTZDtype) and not _portable_zone(dtype):
+        unit = "ms" if dtype.unit == "s" else dtype.unit
+        arrow = arrow.cast(pa.timestamp(unit, "UTC"))
+        return _extended(arrow, {"kind": "zoned", "dtype": str(dtype)})
     back = column_from_arrow(arrow)
     if isinstance(back, ExtensionColumn) and back.array.dtype == dtype:
         return arrow
-    if isinstance(dtype, pd.CategoricalDtype):
-        return arrow
     return _extended(arrow, {"kind": "extension", "dtype": str(dtype)})
+
+
+def _categories_to_arrow(array: Any, coded: bool) -> ArrowArray:
+    """The values, or the codes, with all categories beside them: used or not, in their order."""
+    categories = from_pandas(array.categories)
+    stored = column_to_arrow(categories, "categories")
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, pa.schema([("categories", stored.type)])) as writer:
+        writer.write_batch(pa.record_batch([stored], ["categories"]))
+    text = base64.b64encode(sink.getvalue()).decode()
+    spec = {"kind": "category", "ordered": bool(array.ordered), "categories": text}
+    codes = np.asarray(array.codes)
+    indices = pa.array(codes, mask=codes < 0)
+    plain = stored.storage if isinstance(stored, pa.ExtensionArray) else stored
+    if coded:
+        return _extended(pa.DictionaryArray.from_arrays(indices, plain), spec)
+    return _extended(plain.take(indices), spec)
+
+
+def _categorical(storage: ArrowArray, spec: Spec) -> Any:
+    import pandas as pd
+
+    with pa.ipc.open_stream(base64.b64decode(spec["categories"])) as reader:
+        stored = reader.read_all().column(0).combine_chunks()
+    categories = pd.Index(column_from_arrow(stored).present(""), name=None)
+    dtype = pd.CategoricalDtype(categories, spec["ordered"])
+    plain = stored.storage if isinstance(stored, pa.ExtensionArray) else stored
+    if isinstance(storage, pa.DictionaryArray):
+        indices = storage.indices
+    else:
+        indices = pc.call_function(
+            "index_in", [storage.cast(plain.type)], pc.SetLookupOptions(plain)
+        )
+    codes = np.asarray(indices.fill_null(-1))
+    return pd.Categorical.from_codes(codes, dtype=dtype)
+
+
+def _portable_zone(dtype: Any) -> bool:
+    """Whether any reader of Arrow knows the unit, and the zone by its name."""
+    return dtype.unit != "s" and ("/" in str(dtype.tz) or str(dtype.tz) == "UTC")
 
 
 # Memory

@@ -168,7 +168,7 @@ def from_pandas(values: Any) -> Column:
 
     array: Any = values.array if isinstance(values, pd.Series | pd.Index) else values
     dtype = array.dtype
-    if isinstance(dtype, np.dtype):
+    if isinstance(dtype, np.dtype) or isinstance(array, pd.arrays.NumpyExtensionArray):
         return from_numpy(np.asarray(array))
     if isinstance(dtype, pd.StringDtype):
         arrow = pa.array(array, from_pandas=True)

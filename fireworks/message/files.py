@@ -24,9 +24,9 @@ VERSION = 1
 _VERSION_KEY = b"fireworks.version"
 
 
-def table_from_columns(columns: Mapping[str, Column]) -> ArrowTable:
-    """A pyarrow Table of columns, sharing memory where it can."""
-    arrays = [column_to_arrow(column, name) for name, column in columns.items()]
+def table_from_columns(columns: Mapping[str, Column], coded: bool = False) -> ArrowTable:
+    """A pyarrow Table of columns, sharing memory where it can; for ``coded`` see the columns'."""
+    arrays = [column_to_arrow(column, name, coded) for name, column in columns.items()]
     return pa.Table.from_arrays(arrays, names=list(columns))
 
 
@@ -66,7 +66,7 @@ def _umask() -> int:
 
 def save(columns: Mapping[str, Column], path: str | os.PathLike[str]) -> None:
     """Write an Arrow IPC file."""
-    table = table_from_columns(columns)
+    table = table_from_columns(columns, coded=True)
     schema = table.schema.with_metadata({_VERSION_KEY: str(VERSION).encode()})
     with (
         written_atomically(path) as temporary,

@@ -77,12 +77,19 @@ def _wrap_negative(numbers: Int64Array, length: int) -> Int64Array:
     if outside.any():
         position = int(outside.argmax())
         raise RowOutOfRange(
-            f"Row {int(numbers[position])} (at position {position} of the selection) is outside "
-            f"this table of {length} rows. Rows go from 0 to {length - 1}, or from -{length} to -1."
-            if length
-            else f"Row {int(numbers[position])} was asked for, but this table has no rows."
+            f"{_outside(int(numbers[position]), length)} It is at position {position} of the "
+            f"selection."
         )
     return np.where(numbers < 0, numbers + length, numbers)
+
+
+def _outside(row: int, length: int) -> str:
+    if not length:
+        return f"Row {row} was asked for, but this table has no rows."
+    return (
+        f"Row {row} is outside this table of {length} rows. Rows go from 0 to {length - 1}, or "
+        f"from -{length} to -1."
+    )
 
 
 def _row_numbers(rows: object, length: int) -> Int64Array:
@@ -92,6 +99,8 @@ def _row_numbers(rows: object, length: int) -> Int64Array:
     elif isinstance(rows, bool | np.bool_):
         raise WrongType(f"{rows!r} names no row. A mask needs one boolean for each row.")
     elif isinstance(rows, int | np.integer):
+        if not -length <= rows < length:
+            raise RowOutOfRange(_outside(int(rows), length))
         return np.array([rows], np.int64)
     elif isinstance(rows, range):
         return np.arange(rows.start, rows.stop, rows.step, dtype=np.int64)

@@ -6,7 +6,7 @@ import torch
 
 from fireworks.message.column import Column
 from fireworks.message.kinds.number import NumberColumn
-from fireworks.message.kinds.object import ObjectColumn, object_array
+from fireworks.message.kinds.ragged import from_matrix
 from fireworks.message.kinds.tensor import TensorColumn
 
 
@@ -27,4 +27,4 @@ def as_vector(column: Column) -> Column:
     array = tensor.resolve_conj().resolve_neg().numpy().copy()
     if array.ndim == 1:
         return NumberColumn(array)
-    return ObjectColumn(object_array(list(array)))
+    return from_matrix(array)

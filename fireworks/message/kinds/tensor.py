@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -13,6 +14,17 @@ from fireworks.message.rows import Rows, last_of_each
 # Dtypes for which torch lacks an operation on the CPU are moved as integers of the same width.
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _COMPARED_AS_INTEGERS = (torch.uint16, torch.uint32, torch.uint64)
+# Dtypes without a typed storage, which torch 2.13 can pickle but not unpickle.
+_UNPICKLABLE = {
+    *_COMPARED_AS_INTEGERS,
+    *(
+        dtype
+        for name in dir(torch)
+        if isinstance(dtype := getattr(torch, name), torch.dtype)
+        and dtype.itemsize == 1
+        and dtype.is_floating_point
+    ),
+}
 
 
 class TensorColumn(Column):
@@ -102,6 +114,8 @@ class TensorColumn(Column):
             return False
         if a.device != b.device:
             b = b.to(a.device)
+        if a.dtype == torch.complex32:
+            a, b = torch.view_as_real(a), torch.view_as_real(b)
         if a.dtype in _COMPARED_AS_INTEGERS:
             integers = _INTEGERS[a.element_size()]
             a, b = a.view(integers), b.view(integers)
@@ -121,7 +135,29 @@ class TensorColumn(Column):
         return a.dtype == b.dtype and a.shape[1:] == b.shape[1:] and a.device == b.device
 
     def copy(self) -> TensorColumn:
-        return TensorColumn(self._tensor.clone())
+        tensor = self._tensor
+        if tensor.requires_grad and tensor.is_leaf:
+            return TensorColumn(tensor.detach().clone().requires_grad_())
+        return TensorColumn(tensor.clone())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        tensor = self._tensor
+        if tensor.untyped_storage().nbytes() > self.nbytes:
+            tensor = tensor.clone()  # rows of a view must not carry all others along
+        if tensor.dtype == torch.complex32:
+            return _restored, (torch.view_as_real(tensor.resolve_conj()), tensor.dtype)
+        if tensor.dtype in _UNPICKLABLE:
+            return _restored, (
+                tensor.contiguous().view(_INTEGERS[tensor.element_size()]),
+                tensor.dtype,
+            )
+        return TensorColumn, (tensor,)
+
+
+def _restored(tensor: torch.Tensor, dtype: torch.dtype) -> TensorColumn:
+    if dtype == torch.complex32:
+        return TensorColumn(torch.view_as_complex(tensor))
+    return TensorColumn(tensor.view(dtype))
 
 
 def _why_not_joined(tensors: Sequence[torch.Tensor], otherwise: str) -> str:
