@@ -191,8 +191,14 @@ class Factory:
         return self._sweep.settings.seed
 
     @property
-    def trial(self) -> TrialRecord | None:
-        """In a handler: the trial that the event is about; None where it is about none."""
+    def trial(self) -> TrialRecord:
+        """In a handler: the trial that the event is about.
+
+        Raises:
+            WrongValue: No event about a trial is being handled.
+        """
+        if self._trial is None:
+            raise WrongValue("factory.trial is for handlers of an event about a trial, during it")
         return self._trial
 
     @property

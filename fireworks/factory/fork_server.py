@@ -74,8 +74,9 @@ class ForkServer(Backend):
                 f"a sweep needs Linux, whose processes it forks; this is {sys.platform!r}. "
                 "On Windows, run it inside WSL 2."
             )
-        self._required = frozenset(modules)
-        self._modules = list(dict.fromkeys([*modules, *optional]))
+        required = list(modules)
+        self._required = frozenset(required)
+        self._modules = list(dict.fromkeys([*required, *optional]))
         self._server: _Server | None = None
         self._attempts: dict[str, _Attempt] = {}
         self._selector = selectors.DefaultSelector()

@@ -58,7 +58,7 @@ class Grid(Proposer):
         values: The values of each parameter, by name.
     """
 
-    def __init__(self, values: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(self, values: Mapping[str, Sequence[Any] | np.ndarray]) -> None:
         self._values = {name: _choices(name, choices) for name, choices in values.items()}
         if not self._values:
             raise WrongValue("a Grid needs at least one parameter")

@@ -31,7 +31,9 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_module_that_starts_a_thread_is_named_and_left_out(
     modules: Path, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (modules / "harmless_module.py").write_text("import os\nwhere = os.getpid()")
+    (modules / "harmless_module.py").write_text(
+        "import atexit, os\nwhere = os.getpid()\natexit.register(print, 'the server')"
+    )
     (modules / "threaded_module.py").write_text(
         "from threading import Timer\ntimer = Timer(60, print)\ntimer.daemon = True\ntimer.start()"
     )
@@ -49,6 +51,8 @@ def test_a_module_that_starts_a_thread_is_named_and_left_out(
         factory.run(trials=1)
         assert factory.best is not None
         assert factory.best["where"] == server.server_pid != factory.best["here"]
+    stdout = factory.experiment.path / "trials" / "0" / "attempt-1" / "stdout.txt"
+    assert stdout.read_text() == "", "a trial ran the exit handlers of the fork server"
     warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
     assert any("'threaded_module'" in each and "starts a thread" in each for each in warnings)
     assert any("'missing_module'" in each and "not_there_at_all" in each for each in warnings)

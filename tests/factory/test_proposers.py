@@ -21,6 +21,7 @@ from fireworks.errors import WrongType, WrongValue
 from fireworks.factory import EndSearch, Grid, Proposer, Random, TrialRecord
 from fireworks.factory.proposers import as_proposer
 from fireworks.factory.records import Objective
+from fireworks.factory.study import Pruning
 
 MAXIMIZE = Objective("accuracy", "maximize")
 SPACE = {
@@ -156,6 +157,45 @@ def test_a_sampler_of_optunas_is_used() -> None:
     sampler = optuna.samplers.GridSampler({"x": [0.25, 0.5]}, seed=0)
     proposer = as_proposer({"x": FloatDistribution(0, 1)}, sampler)
     assert {each["x"] for each in propose(proposer, 0, 2, 1)} == {0.25, 0.5}
+
+
+def test_prune_decisions_see_what_was_told_when_their_trial_was_proposed() -> None:
+    pruning = Pruning(optuna.pruners.MedianPruner(n_startup_trials=1), MAXIMIZE)
+    for number in range(3):
+        pruning.begin_trial(number)
+    pruning.tell(finish(0, {}))
+    assert not pruning.decide(2, 0, 0.0)
+    pruning.begin_trial(3)
+    pruning.tell(finish(1, {}))
+    assert pruning.decide(3, 0, 0.0) and not pruning.decide(3, 1, 0.6)
+    assert not pruning.decide(2, 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    "pruner",
+    [
+        optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+        optuna.pruners.HyperbandPruner(min_resource=1, max_resource=8, reduction_factor=2),
+        optuna.pruners.PercentilePruner(50.0, n_startup_trials=2),
+    ],
+)
+def test_optunas_pruners_work_and_decide_alike_again(pruner: Any) -> None:
+    def decisions() -> list[list[bool]]:
+        pruning = Pruning(pruner, MAXIMIZE)
+        found: list[list[bool]] = []
+        for number in range(24):
+            pruning.begin_trial(number)
+            quality = (number * 7) % 10 / 10
+            found.append([pruning.decide(number, step, quality) for step in range(8)])
+            record = finish(number, {}, "pruned" if any(found[-1]) else "completed")
+            record.reports = dict.fromkeys(range(8), quality)
+            pruning.tell(record)
+        return found
+
+    first = decisions()
+    assert first == decisions()
+    pruned = [any(each) for each in first]
+    assert any(pruned) and not all(pruned)
 
 
 @pytest.mark.parametrize(

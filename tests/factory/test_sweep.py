@@ -47,7 +47,7 @@ def test_a_sweep_finds_and_records_the_best(make: Make, experiment: Experiment) 
     assert trials["state"].tolist() == ["completed"] * 5
     assert factory.best_trial is not None and factory.best is not None
     assert factory.best_trial.value == pytest.approx(trials["x"].max())
-    assert factory.best["trial"] == int(trials["accuracy"].idxmax())
+    assert factory.best["accuracy"] == trials["accuracy"].max()
     assert factory.best["size"] == 7
     folder = experiment.path / "trials" / "3" / "attempt-1"
     assert (folder / "stdout.txt").read_text() == "to stdout 3\n"
@@ -60,8 +60,8 @@ def test_a_sweep_finds_and_records_the_best(make: Make, experiment: Experiment) 
         trials["x"].tolist()
     )
     attempts = experiment.sql("SELECT * FROM attempts")
-    assert (attempts["exit_code"] == 0).all() and (attempts["peak_memory"] > 1e7).all()
-    assert (attempts["pid"] > 1).all() and attempts["pid"].is_unique
+    assert set(attempts["exit_code"]) == {0} and min(attempts["peak_memory"]) > 1e7
+    assert min(attempts["pid"]) > 1 and len(set(attempts["pid"])) == 5
 
 
 def test_every_way_to_fail_ends_that_trial_alone(make: Make, experiment: Experiment) -> None:
@@ -129,7 +129,7 @@ def test_a_child_killed_from_outside_fails_alone(make: Make) -> None:
     )
     factory.run(trials=4)
     assert factory.trials["state"].tolist() == ["completed", "failed", "completed", "completed"]
-    assert "SIGKILL" in factory.records[1].reason
+    assert "SIGKILL" in str(factory.records[1].reason)
 
 
 def test_without_a_completed_trial_the_sweep_fails_and_says_why(make: Make) -> None:
@@ -310,7 +310,7 @@ def test_run_goes_on_where_it_stopped(make: Make) -> None:
         parts.run(trials=3)
         parts.run(trials=3)
         parts.run(trials=8)
-    pd.testing.assert_series_equal(whole.trials["x"], parts.trials["x"])
+    assert whole.trials["x"].tolist() == parts.trials["x"].tolist()
 
 
 def test_a_trial_has_its_seed_and_threads(make: Make) -> None:
@@ -331,8 +331,8 @@ def test_a_trial_has_its_seed_and_threads(make: Make) -> None:
         frames.append(factory.trials.drop(columns="seconds"))
     frames[0]["x"] = frames[1]["x"] = 0
     pd.testing.assert_frame_equal(frames[0], frames[1])
-    assert frames[0]["seed"].is_unique and (frames[0]["seed"] < 2**32).all()
-    assert frames[0]["torch"].is_unique and (frames[0]["threads"] == 2).all()
+    assert len(set(frames[0]["seed"])) == 3 and max(frames[0]["seed"]) < 2**32
+    assert len(set(frames[0]["torch"])) == 3 and set(frames[0]["threads"]) == {2}
 
 
 def test_reports_are_recorded_and_checked(make: Make, experiment: Experiment) -> None:

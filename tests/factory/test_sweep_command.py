@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fireworks.cli import main
 from fireworks.cli.sweep import load_module
 from fireworks.experiment import load_experiment
 from fireworks.factory.transport import found_afresh
@@ -99,8 +100,15 @@ def test_a_mistake_is_one_clear_line(folder: Path, arguments: list[str], message
     assert not (folder / "runs").exists()
 
 
-def test_a_sweep_that_fails_says_why(folder: Path) -> None:
-    done = fireworks(folder, "not-a-name.py", "--trials", "9", "--maximize", "acuracy")
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    last = done.stderr.splitlines()[-1]
+def test_a_sweep_that_fails_says_why(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "modules", {**sys.modules})
+    command = "fireworks sweep not-a-name.py --trials 9 --maximize acuracy"
+    monkeypatch.setattr(sys, "argv", command.split())
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: no trial of") and "Did you mean 'accuracy'?" in last

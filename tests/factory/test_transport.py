@@ -6,6 +6,7 @@ import json.decoder
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,8 +48,8 @@ def run_afresh(function: Callable[..., Any], argument: int, tmp_path: Path) -> s
 
 
 def test_an_importable_function_travels_by_name() -> None:
-    transport = Transport(json.decoder.py_scanstring)
-    assert transport.name == ["json.decoder", "py_scanstring"]
+    transport = Transport(json.decoder.JSONDecoder)
+    assert transport.name == ["json.decoder", "JSONDecoder"]
     assert transport.required == ["json.decoder"]
     with transport.file() as file:
         assert file is None
@@ -62,6 +63,17 @@ def test_other_functions_travel_by_value(tmp_path: Path) -> None:
 
     assert run_afresh(closure, 1, tmp_path) == "44"
     assert "numpy" in Transport(closure).modules
+
+
+def test_a_module_that_nobody_else_finds_travels_by_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("a_file_loaded_by_its_path")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    code = "three = 3\ndef helper(x): return x * three\ndef function(x): return helper(x)"
+    exec(code, vars(module))
+    assert Transport(module.function).name is None
+    assert run_afresh(module.function, 2, tmp_path) == "6"
 
 
 def test_found_afresh_looks_where_a_new_interpreter_would(
