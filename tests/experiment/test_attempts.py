@@ -116,6 +116,7 @@ def test_an_attempt_that_is_over_is_refused_for_good(
         trial.flush()
     for refused in (
         lambda: trial.log(loss=0.1, step=2),
+        lambda: trial.log(loss=0.1, step=2),
         lambda: trial.flush(),
         lambda: trial.log_many({"step": [3], "loss": [1.0]}),
         lambda: trial.notes.append("late"),

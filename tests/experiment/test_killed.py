@@ -133,15 +133,17 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, small_disk: Any
         with small_disk, pytest.raises(NotRecorded, match="Make room on the disk"):
             while True:
                 experiment.log(x=float(logged), step=logged)
+                experiment.log(again=float(logged), step=0)
                 logged += 1
         read = load_experiment(experiment.path)
-        committed = len(read.metrics())
+        committed = len(read.metrics("x"))
         assert 1 <= committed < logged
-        assert read.metrics()["step"].tolist() == list(range(committed))
+        assert read.metrics("x")["step"].tolist() == list(range(committed))
         # There is room again: what was logged is committed, and the run goes on.
         experiment.log(x=float(logged), step=logged)
-    frame = load_experiment(experiment.path).metrics()
-    assert frame["value"].tolist() == [float(step) for step in range(logged + 1)]
+    read = load_experiment(experiment.path)
+    assert read.metrics("x")["value"].tolist() == [float(step) for step in range(logged + 1)]
+    assert read.metrics("again")["value"].tolist() in ([logged - 1.0], [float(logged)])
 
 
 def test_a_folder_that_was_deleted_is_told(tmp_path: Path) -> None:

@@ -144,7 +144,9 @@ def test_latest_is_the_value_at_the_highest_step(experiment: Experiment) -> None
         experiment.log(x=step / 10, step=step)
         experiment.flush()
     assert experiment.sql("SELECT step, value FROM latest").values.tolist() == [[9, 0.9]]
+    experiment.log(x=0.94, step=9)
     experiment.log(x=0.95, step=9)
+    experiment.log(x=0.1, step=8)
     experiment.flush()
     assert experiment.sql("SELECT step, value FROM latest").values.tolist() == [[9, 0.95]]
 

@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import socket
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -191,6 +192,36 @@ def test_a_child_process_may_log_but_does_not_own(experiment: Experiment, method
     assert load_experiment(experiment.path).status == "running"
 
 
+def log_before_and_after(experiment: Experiment, logged: Any, closed: Any) -> None:
+    experiment.log(child=1.0, step=1)
+    experiment.flush()
+    logged.set()
+    closed.wait(30)
+    experiment.log(child=2.0, step=2)
+
+
+def test_a_forked_child_goes_on_after_its_parent_has_closed(experiment: Experiment) -> None:
+    experiment.log(parent=0.0, step=0)
+    experiment.flush()
+    context = multiprocessing.get_context("fork")
+    logged, closed = context.Event(), context.Event()
+    child = context.Process(target=log_before_and_after, args=(experiment, logged, closed))
+    child.start()
+    assert logged.wait(30)
+    experiment.close()
+    with load_experiment(experiment.path, write=True) as again:  # another, to write in between
+        again.log(parent=1.0, step=1)
+    closed.set()
+    child.join()
+    assert child.exitcode == 0
+    read = load_experiment(experiment.path)
+    assert read.metrics("child")["value"].tolist() == [1.0, 2.0]
+    assert read.metrics("parent")["value"].tolist() == [0.0, 1.0]
+    connection = sqlite3.connect(experiment.path / "experiment.sqlite")
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
 def _stop_resource_tracker() -> None:
     """End the process that `spawn` leaves running for as long as its parent lives."""
     from multiprocessing import resource_tracker
@@ -222,7 +253,11 @@ sys.stdin.readline()
         assert read_index(tmp_path / "digits-0001").status == "running"
         process.kill()
         process.wait()
-        assert read_index(tmp_path / "digits-0001").status == "killed"
+        deadline = time.monotonic() + 10  # the child may not have run yet since the fork
+        while read_index(tmp_path / "digits-0001").status == "running":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(child, 0)
     finally:
         os.kill(child, signal.SIGKILL)
 
