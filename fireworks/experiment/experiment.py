@@ -240,8 +240,8 @@ class Experiment:
             WrongType: A value is None, a string, an array or the like. Nothing is recorded.
             ExperimentReadOnly: The experiment is closed or was opened for reading.
             ExperimentInUse: The attempt that this object writes for is over.
-            NotRecorded: Earlier values could not be committed (the disk is full); they are kept
-                and tried again. The values of this call are not.
+            NotRecorded: Earlier values cannot be committed (the disk is full); they are kept and
+                tried again.
         """
         if mapping is None:
             values = more

@@ -40,8 +40,8 @@ class MetricWriter:
     """Queues what is logged and commits it in the background.
 
     ``put`` is for any thread. The queue is bounded: when it is full, the caller commits it. A
-    batch that could not be committed stays in the queue, its error is raised by the next ``put``
-    or ``flush``, and it is tried again.
+    batch that could not be committed stays in the queue and is tried again; while it fails, ``put``
+    and ``flush`` raise its error.
 
     Args:
         store: Where to commit.
@@ -63,6 +63,7 @@ class MetricWriter:
         self._names: set[str] = set()  # names that passed the check
         self._series: dict[str, int] = {}
         self._error: BaseException | None = None  # of the last batch, to be raised by the next call
+        self._any_on_device = False
         self._refusal: BaseException | None = None  # of the guard: no later batch can succeed
         self._thread: threading.Thread | None = None
         self._idle = True
@@ -82,17 +83,15 @@ class MetricWriter:
             self._check_names(values)
         for value in values.values():
             if type(value) is not float:
-                for name, each in values.items():
-                    if type(each) is not float:
-                        values[name] = scalar(name, each)
+                self._convert(values)
                 break
+        if len(self._queue) >= FULL_QUEUE:
+            self.flush()
         self._queue.append((step, values, time.time()))
         if self._idle:
             if self._thread is None:
                 self.start()
             self._wake.set()
-        elif len(self._queue) >= FULL_QUEUE:
-            self.flush()
 
     def put_many(self, entries: list[Entry]) -> None:
         """Queue many calls at once, of checked values, and commit them."""
@@ -113,8 +112,9 @@ class MetricWriter:
             self._raise()
         with self._store.lock:  # one committer at a time: what is queued first is committed first
             self._error = None
-            while self._queue:
-                self._commit_batch()
+            left = len(self._queue)  # what others add meanwhile is not ours to wait for
+            while left > 0:
+                left -= self._commit_batch(min(left, _CALLS_PER_TRANSACTION))
 
     def start(self) -> None:
         """Start the background thread, if it does not run yet."""
@@ -149,6 +149,12 @@ class MetricWriter:
         self._wake = threading.Event()
         self._closed = threading.Event()
 
+    def _convert(self, values: dict[str, Any]) -> None:
+        for name, value in values.items():
+            if type(value) is not float:
+                values[name] = number = scalar(name, value)
+                self._any_on_device |= type(number) is DeviceScalar
+
     def _check_names(self, values: Mapping[str, Any]) -> None:
         for name in values:
             if not isinstance(name, str):
@@ -166,11 +172,16 @@ class MetricWriter:
         self._error = self._refusal
         raise error
 
-    def _commit_batch(self) -> None:
+    def _commit_batch(self, count: int) -> int:
         batch: list[Entry] = []
         try:
-            for _ in range(min(len(self._queue), _CALLS_PER_TRANSACTION)):
+            for _ in range(count):
                 batch.append(self._queue.popleft())
+            if self._any_on_device:  # before the transaction: others wait for its end
+                for _, values, _ in batch:
+                    for name, value in values.items():
+                        if type(value) is DeviceScalar:
+                            values[name] = value.read()
             with self._store.transaction() as connection:
                 self._check_guard(connection)
                 self._insert(connection, batch)
@@ -178,6 +189,7 @@ class MetricWriter:
             self._series.clear()  # ids that this transaction made are undone with it
             self._queue.extendleft(reversed(batch))
             raise
+        return count
 
     def _check_guard(self, connection: sqlite3.Connection) -> None:
         try:
@@ -196,8 +208,6 @@ class MetricWriter:
         for step, values, when in batch:
             seq += 1
             for name, value in values.items():
-                if type(value) is DeviceScalar:
-                    value = value.read()
                 if name not in grouped:
                     grouped[name] = []
                     if name not in self._series:
