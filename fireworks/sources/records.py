@@ -1,0 +1,227 @@
+"""Text files as records: where each ends, and blocks of whole ones."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fireworks.errors import DamagedFile
+from fireworks.sources.file_listing import DataFile
+
+Ends = NDArray[np.int64]
+Split = Callable[[bytes, bool], Ends]
+"""Given bytes that begin with a record, returns where each record in them ends.
+
+The second argument says whether the file ends here: then the last one needs no terminator.
+"""
+
+BLOCK_BYTES = 2**20
+_RECORD_BYTES = 2**28
+"""A record that is still longer is a mistake, most likely a quote that is never closed."""
+
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
+_SUFFIXES = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole records of a file, one after the other.
+
+    Attributes:
+        file: The file.
+        offset: Where they begin, in bytes (of a compressed file: of its content).
+        line: The number of the line they begin at, from 1.
+        data: Their bytes.
+        ends: Where each ends in ``data``.
+    """
+
+    file: DataFile
+    offset: int
+    line: int
+    data: bytes
+    ends: Ends
+
+    def part(self, first: int, last: int) -> bytes:
+        """Return the bytes of records ``first`` to ``last`` (not included)."""
+        start = int(self.ends[first - 1]) if first else 0
+        return self.data[start : int(self.ends[last - 1])]
+
+    def line_of(self, record: int) -> int:
+        """Return the number of the line a record begins at."""
+        start = int(self.ends[record - 1]) if record else 0
+        return self.line + self.data.count(b"\n", 0, start)
+
+
+def compression(file: DataFile) -> str | None:
+    """Return how a file is compressed, from its name or its first bytes; None if it is not."""
+    if named := _SUFFIXES.get(os.path.splitext(file.path)[1].lower()):
+        return named
+    file.check()
+    with open(file.path, "rb") as opened:
+        start = opened.read(4)
+    return next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
+
+
+@contextmanager
+def opened(file: DataFile, codec: str | None) -> Iterator[BinaryIO]:
+    """Open a file to read its (decompressed) content."""
+    file.check()
+    if codec is None:
+        with open(file.path, "rb") as plain:
+            yield plain
+        return
+    with pa.OSFile(file.path) as raw, pa.CompressedInputStream(raw, codec) as stream:
+        yield cast("BinaryIO", stream)
+
+
+def blocks(
+    file: DataFile,
+    codec: str | None,
+    split: Split,
+    offset: int = 0,
+    line: int = 1,
+    size: int = BLOCK_BYTES,
+) -> Iterator[Block]:
+    """Yield the records of a file from ``offset`` on, about ``size`` bytes at a time.
+
+    Raises:
+        DamagedFile: The compressed content is damaged or cut off, or a record has no end.
+        FileChanged: The file was written to, or has vanished.
+    """
+    with opened(file, codec) as stream:
+        _forward(stream, offset, codec)
+        rest = b""
+        want = size
+        while True:
+            try:
+                chunk = stream.read(want)
+            except (pa.ArrowException, OSError) as error:
+                file.check()
+                raise DamagedFile(
+                    f"{file}, behind line {line}: its {codec or ''} content cannot be read: {error}"
+                ) from error
+            file.check()
+            data = rest + chunk
+            ends = split(data, not chunk)
+            if len(ends):
+                cut = int(ends[-1])
+                block = Block(file, offset, line, data[:cut], ends)
+                yield block
+                offset += cut
+                line += block.data.count(b"\n")
+                rest = data[cut:]
+                want = size
+            else:
+                rest = data
+                want = max(size, len(data))  # a long record is not searched again and again
+            if len(rest) > _RECORD_BYTES and not len(ends) and split is not fasta_ends:
+                raise DamagedFile(
+                    f"{file}, line {line}: the record that begins here has no end within "
+                    f"{_RECORD_BYTES >> 20} MiB. Is a quote opened and never closed?"
+                )
+            if not chunk:
+                return
+
+
+def _forward(stream: BinaryIO, offset: int, codec: str | None) -> None:
+    if codec is None:
+        stream.seek(offset)
+        return
+    while offset > 0 and (skipped := stream.read(min(offset, BLOCK_BYTES))):
+        offset -= len(skipped)
+
+
+# Where records end
+
+
+def line_ends(data: bytes, final: bool) -> Ends:
+    """Return where each line ends, its newline included."""
+    return _with_last(_places(data, b"\n") + 1, data, final)
+
+
+def fasta_ends(data: bytes, final: bool) -> Ends:
+    """Return where each FASTA record ends: before a line that begins with ``>``."""
+    marks = _places(data, b">")
+    marks = marks[marks > 0]
+    text = np.frombuffer(data, np.uint8)
+    return _with_last(marks[text[marks - 1] == 10], data, final)
+
+
+def csv_split(delimiter: str, quote: str) -> Split:
+    """Return what finds the ends of CSV records; newlines within quotes belong to a cell."""
+    quote_byte, delimiter_byte = quote.encode(), delimiter.encode()
+
+    def split(data: bytes, final: bool) -> Ends:
+        newlines = _places(data, b"\n")
+        if quote_byte in data:
+            quotes = _places(data, quote_byte)
+            if _are_regular(data, quotes, delimiter_byte, quote_byte):
+                newlines = newlines[np.searchsorted(quotes, newlines) % 2 == 0]
+            else:
+                newlines = walk(data, delimiter_byte, quote_byte)[0]
+        return _with_last(newlines + 1, data, final)
+
+    return split
+
+
+def quote_left_open(data: bytes, delimiter: str, quote: str) -> bool:
+    """Whether CSV records end within quotes."""
+    if data.count(quote.encode()) % 2 == 0:
+        return False
+    return walk(data, delimiter.encode(), quote.encode())[1]
+
+
+def _places(data: bytes, byte: bytes) -> Ends:
+    return np.flatnonzero(np.frombuffer(data, np.uint8) == byte[0])
+
+
+def _with_last(ends: Ends, data: bytes, final: bool) -> Ends:
+    if final and len(data) > (int(ends[-1]) if len(ends) else 0):
+        return np.append(ends, len(data))
+    return ends
+
+
+def _are_regular(data: bytes, quotes: Ends, delimiter: bytes, quote: bytes) -> bool:
+    """Whether each quote opens or closes a cell or is doubled, so that counting them is enough."""
+    text = np.frombuffer(data, np.uint8)
+    outside = np.zeros(256, bool)
+    outside[[10, 13, delimiter[0], quote[0]]] = True
+    opening, closing = quotes[0::2], quotes[1::2]
+    before = text[opening[opening > 0] - 1]
+    after = text[closing[closing < len(text) - 1] + 1]
+    return bool(outside[before].all() and outside[after].all())
+
+
+def walk(data: bytes, delimiter: bytes, quote: bytes) -> tuple[Ends, bool]:
+    """Find the newlines that end records, cell by cell, as a CSV parser reads them.
+
+    A quote counts only at the beginning of a cell; within quotes, two stand for one.
+
+    Returns:
+        The places of the newlines, and whether the data ends within quotes.
+    """
+    edge = re.compile(b"[" + re.escape(delimiter) + b"\n]")
+    newlines: list[int] = []
+    at = 0
+    while at < len(data):
+        if data.startswith(quote, at):
+            at = data.find(quote, at + 1)
+            while at >= 0 and data.startswith(quote, at + 1):
+                at = data.find(quote, at + 2)
+            if at < 0:
+                return np.array(newlines, np.int64), True
+        found = edge.search(data, at)
+        if found is None:
+            break
+        if found[0] == b"\n":
+            newlines.append(found.start())
+        at = found.end()
+    return np.array(newlines, np.int64), False
