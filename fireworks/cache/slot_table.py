@@ -46,7 +46,7 @@ class SlotTable:
 
     def slots_of(self, ids: Int64Array) -> Int64Array | None:
         """The slots of ids if all of them have one, else None."""
-        slots = self._map.guess(ids)
+        slots = self._map.guess(ids) if self.slots else None
         # Comparing bytes is the fastest way of comparing small arrays.
         if slots is not None and self.ids.take(slots).tobytes() == ids.tobytes():
             return slots

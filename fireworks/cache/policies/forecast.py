@@ -8,6 +8,8 @@ import numpy as np
 
 from fireworks.cache.id_map import ABSENT, IdMap
 from fireworks.cache.policies.policy import BoolArray, Int64Array, Policy
+from fireworks.cache.policies.queue import SlotQueue
+from fireworks.message.rows import last_of_each
 
 NEVER = np.iinfo(np.int64).max
 
@@ -16,12 +18,13 @@ class Forecast(Policy):
     """Evicts the row whose next use is furthest away: Belady's rule, given what is announced.
 
     A row about which nothing is announced is taken to be needed never, and leaves first; of
-    several such rows, those in the lowest slots. A new row that is needed later than all that are
+    several such rows, the one used longest ago. A new row that is needed later than all that are
     there is not stored. Optimal, as far as the announcements reach and hold (Belady, 1966).
     """
 
     def __init__(self) -> None:
         self._next_use = np.empty(0, np.int64)  # by slot: position of the next use, or NEVER
+        self._unneeded = SlotQueue()  # the slots whose next use is NEVER, by their last use
         self._first = IdMap()  # id -> position of its next announced use
         self._last = IdMap()  # id -> position of its last announced use
         self._following = np.empty(1024, np.int64)  # position -> the same id's use after it
@@ -31,14 +34,24 @@ class Forecast(Policy):
         next_use = np.full(slots, NEVER, np.int64)
         next_use[: len(self._next_use)] = self._next_use
         self._next_use = next_use
+        self._unneeded.resize(slots)
 
     def inserted(self, slots: Int64Array, ids: Int64Array) -> None:
-        self._next_use[slots] = self._needed(ids)
+        self._expect(slots, self._needed(ids))
 
     def read(self, slots: Int64Array, ids: Int64Array) -> None:
-        ids, where = np.unique(ids, return_index=True)
+        last = last_of_each(ids)
+        if last is not None:
+            last.sort()
+            slots, ids = slots[last], ids[last]
         self.missed(ids)
-        self._next_use[slots[where]] = self._needed(ids)
+        self._expect(slots, self._needed(ids))
+
+    def _expect(self, slots: Int64Array, uses: Int64Array) -> None:
+        self._next_use[slots] = uses
+        unneeded = uses == NEVER
+        self._unneeded.remove(slots[~unneeded])
+        self._unneeded.stamp(slots[unneeded])
 
     def missed(self, ids: Int64Array) -> None:
         # The next announced use of these ids has happened.
@@ -53,20 +66,19 @@ class Forecast(Policy):
 
     def removed(self, slots: Int64Array) -> None:
         self._next_use[slots] = NEVER
+        self._unneeded.remove(slots)
 
     def victims(self, count: int, evictable: BoolArray) -> Int64Array:
-        slots = evictable.nonzero()[0]
+        unneeded = self._unneeded.first(count, evictable)
+        count -= len(unneeded)
+        if not count:
+            return unneeded
+        slots = (evictable & (self._next_use != NEVER)).nonzero()[0]
         uses = -self._next_use[slots]
         if count < len(slots):
             nearest = np.argpartition(uses, count)[:count]
-            # argpartition breaks ties as it likes; the lowest slots leave, for determinism.
-            limit = uses[nearest].max()
-            below = (uses < limit).nonzero()[0]
-            level = (uses == limit).nonzero()[0][: count - len(below)]
-            chosen = np.concatenate([below, level])
-        else:
-            chosen = np.arange(len(slots))
-        return slots[chosen[np.argsort(uses[chosen], kind="stable")]]
+            slots, uses = slots[nearest], uses[nearest]
+        return np.concatenate([unneeded, slots[uses.argsort()]])
 
     def preferred(self, ids: Int64Array) -> Int64Array:
         return np.argsort(self._needed(ids), kind="stable")
@@ -99,11 +111,14 @@ class Forecast(Policy):
         self._last.set(ids, positions)
         fresh = ~known & (slots != ABSENT)
         self._next_use[slots[fresh]] = positions[fresh]
+        self._unneeded.remove(slots[fresh])
 
     def release(self, ids: Int64Array, slots: Int64Array) -> None:
         self._first.remove(ids)
         self._last.remove(ids)
-        self._next_use[slots[slots != ABSENT]] = NEVER
+        needed = slots[slots != ABSENT]
+        needed = needed[self._next_use[needed] != NEVER]
+        self._expect(needed, np.full(len(needed), NEVER))
 
     def _needed(self, ids: Int64Array) -> np.ndarray[Any, np.dtype[np.int64]]:
         first = self._first.get(ids)

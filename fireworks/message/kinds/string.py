@@ -85,10 +85,8 @@ class StringColumn(Column):
 
     def equals(self, other: Column, rtol: float, atol: float) -> bool:
         assert isinstance(other, StringColumn)
-        same = self._values is other._values and self._codes is not None
-        # Values may hold a string twice, so that different codes prove nothing.
-        if same and other._codes is not None and np.array_equal(self._codes, other._codes):
-            return True
+        if self._values is other._values and _same_codes(self._codes, other._codes):
+            return True  # other codes would prove nothing: values may hold a string twice
         return self.array.equals(other.array)
 
     def dictionary(self) -> ArrowArray | None:
@@ -125,6 +123,10 @@ class StringColumn(Column):
     def __reduce__(self) -> tuple[Any, ...]:
         # A selection of few rows must not carry all values along.
         return StringColumn, (pa.concat_arrays([self.array]),)
+
+
+def _same_codes(a: Codes | None, b: Codes | None) -> bool:
+    return a is not None and b is not None and np.array_equal(a, b)
 
 
 _array_take = pc.get_function("array_take")

@@ -1,0 +1,8 @@
+"""The models are imported by name: tests are run without packages."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
