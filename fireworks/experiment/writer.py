@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, final
 
-from fireworks.errors import FireworksError, WrongType, WrongValue
+from fireworks.errors import FireworksError, NotRecorded, WrongType, WrongValue
 from fireworks.experiment.scalar import DeviceScalar, scalar
 from fireworks.record.json_values import check_unicode
 from fireworks.record.owner import HEARTBEAT_SECONDS
@@ -62,8 +62,9 @@ class MetricWriter:
         self._queue: deque[Entry] = deque()
         self._names: set[str] = set()  # names that passed the check
         self._series: dict[str, int] = {}
-        self._error: BaseException | None = None  # of the last batch, to be raised by the next call
+        self._error: BaseException | None = None  # to be raised by the next call
         self._any_on_device = False
+        self._unread: NotRecorded | None = None  # a device's value that was left out, to be told
         self._refusal: BaseException | None = None  # of the guard: no later batch can succeed
         self._thread: threading.Thread | None = None
         self._idle = True
@@ -110,8 +111,13 @@ class MetricWriter:
         """
         if self._refusal is not None:
             self._raise()
+        self._commit_queue()
+        if self._unread is not None:
+            self._raise()
+
+    def _commit_queue(self) -> None:
         with self._store.lock:  # one committer at a time: what is queued first is committed first
-            self._error = None
+            self._error = self._unread
             left = len(self._queue)  # what others add meanwhile is not ours to wait for
             while left > 0:
                 left -= self._commit_batch(min(left, _CALLS_PER_TRANSACTION))
@@ -167,9 +173,9 @@ class MetricWriter:
         self._names.update(values)
 
     def _raise(self) -> None:
-        error = self._refusal or self._error
+        error = self._refusal or self._error or self._unread
         assert error is not None
-        self._error = self._refusal
+        self._error, self._unread = self._refusal, None
         raise error
 
     def _commit_batch(self, count: int) -> int:
@@ -177,11 +183,8 @@ class MetricWriter:
         try:
             for _ in range(count):
                 batch.append(self._queue.popleft())
-            if self._any_on_device:  # before the transaction: others wait for its end
-                for _, values, _ in batch:
-                    for name, value in values.items():
-                        if type(value) is DeviceScalar:
-                            values[name] = value.read()
+            # Before the transaction, for whose end the other processes wait.
+            unread = _read_from_devices(batch) if self._any_on_device else None
             with self._store.transaction() as connection:
                 self._check_guard(connection)
                 self._insert(connection, batch)
@@ -189,6 +192,8 @@ class MetricWriter:
             self._series.clear()  # ids that this transaction made are undone with it
             self._queue.extendleft(reversed(batch))
             raise
+        if unread is not None:
+            self._error = self._unread = unread
         return count
 
     def _check_guard(self, connection: sqlite3.Connection) -> None:
@@ -236,7 +241,7 @@ class MetricWriter:
         while not self._closed.is_set():
             if self._queue and self._refusal is None:
                 self._closed.wait(GATHER_SECONDS)
-                self._in_background(self.flush)
+                self._in_background(self._commit_queue)
             else:
                 self._idle = True
                 # A caller may have appended before it could see that: look again.
@@ -254,6 +259,23 @@ class MetricWriter:
         except BaseException as error:
             self._error = error  # raised by the next call
             self._closed.wait(GATHER_SECONDS)
+
+
+def _read_from_devices(batch: list[Entry]) -> NotRecorded | None:
+    """Replace tensors by their numbers; leave out, and report, what its device does not give."""
+    failure: NotRecorded | None = None
+    for step, values, _ in batch:
+        for name, value in list(values.items()):
+            if type(value) is DeviceScalar:
+                try:
+                    values[name] = value.read()
+                except Exception as error:  # a device that failed keeps failing: not to be retried
+                    del values[name]
+                    failure = NotRecorded(
+                        f"The metric {name!r} of step {step} could not be read from its device and "
+                        f"was left out: {error}"
+                    )
+    return failure
 
 
 def _highest(rows: list[Any]) -> tuple[int, int, float]:

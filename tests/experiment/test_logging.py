@@ -12,7 +12,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fireworks.errors import ExperimentReadOnly, WrongType, WrongValue
+from fireworks.errors import ExperimentReadOnly, NotRecorded, WrongType, WrongValue
 from fireworks.experiment import Experiment, load_experiment
 
 
@@ -91,6 +91,22 @@ def test_what_is_no_scalar_is_refused_as_a_whole(
     with pytest.raises(WrongType, match=message):
         experiment.log({"before": 1.0, "x": value, "after": 1.0}, step=0)
     assert len(experiment.metrics()) == 0
+
+
+@pytest.mark.parametrize("pause", [0, 0.5])
+def test_a_tensor_that_its_device_does_not_give_hides_no_other(
+    experiment: Experiment, pause: float
+) -> None:
+    unreadable = torch.zeros((), device="meta")
+    experiment.log(before=1.0, x=unreadable, step=3)
+    experiment.log(after=2.0, step=4)
+    if pause:
+        time.sleep(pause)  # the background thread meets it
+    with pytest.raises(NotRecorded, match=r"'x' of step 3 could not be read from its device"):
+        experiment.flush()
+    assert values(experiment, "before") == {3: 1.0}
+    assert values(experiment, "after") == {4: 2.0}
+    experiment.flush()
 
 
 def test_an_integer_beyond_floats_is_refused(experiment: Experiment) -> None:
