@@ -66,8 +66,7 @@ def _arrow_type(name: str, kind: Any) -> pa.DataType:
     except (TypeError, ValueError, pa.ArrowException):
         known = ["int64", "float32", "float64", "string", "bool", "timestamp[us]", "date32"]
         raise WrongValue(
-            f"types: {kind!r} of column {name!r} is no type."
-            + suggest(kind, [*known, *_NULLABLE])
+            f"types: {kind!r} of column {name!r} is no type." + suggest(kind, [*known, *_NULLABLE])
         ) from None
 
 
