@@ -1,0 +1,171 @@
+"""What logging to an Experiment costs the training loop, and how fast its record is read.
+
+    python benchmarks/experiment.py
+
+Peers: TensorBoard's SummaryWriter for the caller's time, plain ``sqlite3.executemany`` for the
+rate, ``pandas.read_sql`` for reading. Each is measured REPEATS times, interleaved; the minimum
+and the median are printed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from fireworks.experiment import Experiment, experiments, load_experiment
+
+REPEATS = 5
+METRICS = {f"train/metric_{i}": 0.1 * i + 0.037 for i in range(10)}
+POINTS = 500_000
+
+
+def experiment_log(folder: Path) -> tuple[Callable[[int], None], Callable[[], None]]:
+    experiment = Experiment("speed", root=folder)
+    return lambda step: experiment.log(METRICS, step=step), experiment.close
+
+
+def tensorboard_log(folder: Path) -> tuple[Callable[[int], None], Callable[[], None]]:
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def log(step: int) -> None:
+        for name, value in METRICS.items():
+            writer.add_scalar(name, value, step)
+
+    return log, writer.close
+
+
+def busy(seconds: float) -> None:
+    """A training step that computes, and so keeps its caches, in place of one that sleeps."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
+def calls(log: Callable[[int], None], count: int, between: Callable[[], None]) -> list[float]:
+    """The microseconds that each of `count` calls took its caller."""
+    times: list[float] = []
+    for step in range(count):
+        start = time.perf_counter_ns()
+        log(step)
+        times.append((time.perf_counter_ns() - start) / 1000)
+        between()
+    return sorted(times)
+
+
+def callers_time(folder: Path) -> None:
+    kinds = {
+        "tight loop": (5000, lambda: None),
+        "a 2 ms step that computes": (500, lambda: busy(0.002)),
+        "a 2 ms step that sleeps": (500, lambda: time.sleep(0.002)),
+    }
+    for kind, (count, between) in kinds.items():
+        for name, make in {"Experiment": experiment_log, "TensorBoard": tensorboard_log}.items():
+            medians, tails = [], []
+            for repeat in range(REPEATS):
+                log, close = make(folder / f"{name}-{kind}-{repeat}")
+                times = calls(log, count, between)
+                close()
+                medians.append(times[count // 2])
+                tails.append(times[count * 99 // 100])
+            report(f"log of 10 floats, {kind}: {name} p50", medians, "µs")
+            report(f"log of 10 floats, {kind}: {name} p99", tails, "µs")
+
+
+def rate(folder: Path) -> Path:
+    ours, plain, path = [], [], folder
+    for repeat in range(REPEATS):
+        start = time.perf_counter()
+        with Experiment("rate", root=folder / "rate") as experiment:
+            for step in range(POINTS // 10):
+                experiment.log(METRICS, step=step)
+        ours.append(POINTS / (time.perf_counter() - start))
+        path = experiment.path
+        plain.append(POINTS / executemany(folder / f"plain-{repeat}.sqlite"))
+    report("durable points per second: Experiment", ours, "/s")
+    report("durable points per second: executemany of 100", plain, "/s")
+    size = (path / "experiment.sqlite").stat().st_size
+    print(f"bytes per point on disk, indexed: {size / POINTS:.1f}")
+    return path
+
+
+def executemany(path: Path) -> float:
+    """The seconds that the same rows take in batches of 100, already numbered, by hand."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(
+        "CREATE TABLE metrics (series INTEGER, step INTEGER, value REAL, time REAL, "
+        "PRIMARY KEY (series, step)) WITHOUT ROWID"
+    )
+    start = time.perf_counter()
+    for first in range(0, POINTS // 10, 10):
+        now = time.time()
+        rows = [
+            (series, step, value, now)
+            for step in range(first, first + 10)
+            for series, value in enumerate(METRICS.values())
+        ]
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany("INSERT OR REPLACE INTO metrics VALUES (?,?,?,?)", rows)
+        connection.execute("COMMIT")
+    seconds = time.perf_counter() - start
+    connection.close()
+    return seconds
+
+
+def reading(path: Path) -> None:
+    ours, pandas_own = [], []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        count = len(load_experiment(path).metrics())
+        ours.append(time.perf_counter() - start)
+        connection = sqlite3.connect(path / "experiment.sqlite")
+        start = time.perf_counter()
+        frame = pandas.read_sql("SELECT trial, name, step, value, time FROM metric", connection)
+        pandas_own.append(time.perf_counter() - start)
+        connection.close()
+        assert len(frame) == count == POINTS
+    report(f"{POINTS:,} points to a DataFrame: Experiment.metrics", ours, "s")
+    report(f"{POINTS:,} points to a DataFrame: pandas.read_sql", pandas_own, "s")
+
+
+def listing(folder: Path, count: int = 10_000) -> None:
+    with Experiment("many", root=folder / "many", parameters={"lr": 0.1}) as experiment:
+        experiment.log(METRICS, step=1)
+    for number in range(2, count + 1):
+        copy = experiment.path.with_name(f"many-{number:04d}")
+        copy.mkdir()
+        for name in ("experiment.json", "experiment.lock"):
+            shutil.copyfile(experiment.path / name, copy / name)
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        assert len(experiments(folder / "many", where="params.lr < 0.2")) == count
+        times.append(time.perf_counter() - start)
+    report(f"list and filter {count:,} experiments", times, "s")
+
+
+def report(what: str, values: list[float], unit: str) -> None:
+    print(f"{what}: min {min(values):,.4g}, median {statistics.median(values):,.4g} {unit}")
+
+
+if __name__ == "__main__":
+    print(
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, pandas "
+        f"{pandas.__version__}, torch {torch.__version__}, {os.cpu_count()} CPUs"
+    )
+    with tempfile.TemporaryDirectory() as temporary:
+        callers_time(Path(temporary))
+        reading(rate(Path(temporary)))
+        listing(Path(temporary))
