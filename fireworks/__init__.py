@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fireworks.message import Message as Message
     from fireworks.message import concat as concat
     from fireworks.message import merge as merge
+    from fireworks.source import Graph as Graph
     from fireworks.source import Source as Source
     from fireworks.sources import train_test_split as train_test_split
 
@@ -43,6 +44,7 @@ _HOMES = {
     "Message": "fireworks.message",
     "concat": "fireworks.message",
     "merge": "fireworks.message",
+    "Graph": "fireworks.source",
     "Source": "fireworks.source",
     "train_test_split": "fireworks.sources",
 }
@@ -53,6 +55,7 @@ __all__ = [
     "ExperimentLogger",
     "Factory",
     "FactoryEvents",
+    "Graph",
     "Message",
     "MessageCache",
     "Source",

@@ -35,6 +35,7 @@ def test_the_list():
         "ExperimentLogger",
         "Factory",
         "FactoryEvents",
+        "Graph",
         "Message",
         "MessageCache",
         "Source",

@@ -105,5 +105,13 @@ class TableSource(Source):
             np.array([place[key] for key in keys], np.int64)
         )
 
+    def prepare(self) -> None:
+        """Scan the keys."""
+        _ = self.keys
+
+    def describe(self) -> dict[str, Any]:
+        """Return the table's name and the columns read."""
+        return {"table": self.table.name, "columns": [str(each.name) for each in self._selected]}
+
     def __repr__(self) -> str:
         return f"TableSource({self.table.name!r})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -84,6 +85,10 @@ class WriterSource(Source):
                 f"{len(records)} rows could not be written to {self.table.name!r}, and none of "
                 f"them was: {error.orig}"
             ) from error
+
+    def describe(self) -> dict[str, Any]:
+        """Return the table's name."""
+        return {"table": self.table.name}
 
     def __repr__(self) -> str:
         return f"WriterSource({self.table.name!r})"

@@ -32,16 +32,13 @@ class _NumRowsOfTheInput:
     def __get__(self, source: Source | None, owner: type) -> Any:
         if source is None:
             return self
-        if source.inputs or source.needs_inputs:
-            above = source.input
-            if source.indexed:
-                return above.num_rows
-        elif source.indexed:
+        if source.indexed and not source.inputs and not source.needs_inputs:
             raise WrongType(
                 f"{owner.__name__} implements read; it needs num_rows beside it, as an attribute "
                 "or a property."
             )
-        raise WrongType(_no_rows_by_index(source))
+        source.require_index()
+        return source.input.num_rows
 
 
 class Source(Node):
@@ -149,8 +146,7 @@ class Source(Node):
             WrongType: The source is a stream.
             RowOutOfRange: A row is negative, or there are no rows.
         """
-        if "transform" not in self._methods or not self.input.indexed:
-            raise WrongType(_no_rows_by_index(self))
+        self.require_index()
         return self.checked(self.input.read(rows))
 
     def stream(self, start: Any = None) -> Iterator[Message | tuple[Message, Any]]:
@@ -328,6 +324,21 @@ class Source(Node):
             )
         return changed
 
+    def require_index(self) -> None:
+        """Raise unless rows can be asked for by index.
+
+        Raises:
+            WiringError: There is no input yet.
+            WrongType: The source is a stream.
+        """
+        if self.needs_inputs and not self._inputs:
+            _ = self.input
+        if not self.indexed:
+            raise WrongType(
+                f"{self!r} is a stream: it has no length, and its rows cannot be asked for by "
+                "index. Hold its rows in memory first: MessageSource(source.read_all())."
+            )
+
     def _all_rows(self) -> Rows:
         return np.arange(self.num_rows)
 
@@ -340,16 +351,14 @@ class Source(Node):
     # -- items ------------------------------------------------------------------------------------
 
     def __len__(self) -> int:
-        if not self.indexed:
-            raise WrongType(f"{self!r} is a stream: its length is not known before its end.")
+        self.require_index()
         return -(-self.num_rows // self.item_rows)
 
     def __bool__(self) -> bool:
         return True  # a source is there even when it has no rows, and asking must not count them
 
     def __getitem__(self, index: Any) -> Message:
-        if not self.indexed:
-            raise WrongType(_no_rows_by_index(self))
+        self.require_index()
         items, size = resolve(index, len(self)).numpy, self.item_rows
         if size == 1:
             return self.read(items)
@@ -367,9 +376,13 @@ class Source(Node):
     def __iter__(self) -> Pass:
         if (run := current_run()) is not None:
             return Pass(self, run, owns_run=False)
-        epoch, start = self._resume or (self._next_epoch, None)
-        self._resume = None
+        epoch, start = self.take_resume()
         return Pass(self, Run([self], epoch), start)
+
+    def take_resume(self) -> tuple[int, Position]:
+        """Return the epoch and the position at which the next pass begins, once."""
+        begin, self._resume = self._resume or (self._next_epoch, None), None
+        return begin
 
     def note(self, epoch: int, position: Position, *, finished: bool) -> None:
         """Note where the pass advanced last stands; a finished one makes the next epoch current."""
@@ -421,10 +434,3 @@ class Source(Node):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self.statistics = Statistics()
-
-
-def _no_rows_by_index(source: Source) -> str:
-    return (
-        f"{source!r} is a stream: its rows cannot be asked for by index. Hold its rows in "
-        "memory first: MessageSource(source.read_all())."
-    )

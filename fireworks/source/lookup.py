@@ -36,6 +36,8 @@ def find(source: Node, name: str) -> Any:
 
 def _find(source: Node, name: str, seen: dict[int, Node]) -> Any:
     found: dict[str, Any] = {}
+    if source.closes_loops:
+        return _MISSING  # what lies beyond is downstream already
     for input_name, above in source.inputs.items():
         if id(above) in seen:
             continue

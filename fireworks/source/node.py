@@ -21,9 +21,11 @@ class Node:
     Attributes:
         name: Tells this source from others of its class; None where none was given.
         needs_inputs: Whether a source of this class is useless without an input.
+        closes_loops: Whether this class may read what lies downstream of it.
     """
 
     needs_inputs: ClassVar[bool] = False
+    closes_loops: ClassVar[bool] = False
 
     name: str | None
     _inputs: dict[str, Source]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,7 +82,17 @@ class Run:
     def _flow(self, source: Source, start: Position) -> Flow:
         if source.indexed:
             return _blocks(source, self.epoch, start or 0)
-        return timed(source, source.flow(self, start))
+        flow = timed(source, source.flow(self, start))
+        loops = [each for each in source.outputs if each.closes_loops]
+        return _sending(flow, loops) if loops else flow
+
+
+def _sending(flow: Flow, loops: Sequence[Any]) -> Flow:
+    """Yield chunks, each of which is sent round the loops first."""
+    for message, position in flow:
+        for loop in loops:
+            loop.send(message)
+        yield message, position
 
 
 def _blocks(source: Source, epoch: int, start: int) -> Flow:
@@ -103,7 +113,7 @@ def _readers(sinks: Sequence[Source]) -> dict[int, int]:
         if not sink.indexed:
             count[id(sink)] = count.get(id(sink), 0) + 1
         for source in wiring.upstream(sink):
-            if id(source) in seen or source.indexed:
+            if id(source) in seen or source.indexed or source.closes_loops:
                 continue
             seen.add(id(source))
             for above in source.inputs.values():

@@ -41,7 +41,7 @@ def described(graph: Mapping[str, Source]) -> list[str]:
     keys = {id(source): key for key, source in graph.items()}
     lines: list[str] = []
     for key, source in graph.items():
-        inputs = {name: keys[id(above)] for name, above in source.inputs.items()}
+        inputs = {name: keys.get(id(above), "outside") for name, above in source.inputs.items()}
         settings = json.dumps(source.describe(), sort_keys=True, default=str)
         lines.append(f"{key}: {type(source).__name__} {settings} from {json.dumps(inputs)}")
     return lines

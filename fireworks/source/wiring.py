@@ -30,11 +30,16 @@ def changed() -> None:
 
 
 def upstream(source: Node) -> Iterator[Source]:
-    """Yield a source and everything it reads from, each once, nearest first."""
+    """Yield a source and everything it reads from, each once, nearest first.
+
+    What closes a loop is yielded; what it reads lies downstream.
+    """
     queue: list[Any] = [source]
     seen = {id(source)}
     for each in queue:
         yield each
+        if each.closes_loops:
+            continue
         for above in each.inputs.values():
             if id(above) not in seen:
                 seen.add(id(above))
@@ -51,6 +56,8 @@ def named(inputs: object) -> dict[str, Source]:
 
     if isinstance(inputs, Source):
         return {SINGLE: inputs}
+    if isinstance(inputs, list | tuple):
+        inputs = {str(number): each for number, each in enumerate(inputs)}
     if isinstance(inputs, Mapping):
         found: dict[str, Source] = {}
         for name, source in inputs.items():
@@ -60,7 +67,7 @@ def named(inputs: object) -> dict[str, Source]:
         else:
             return found
     raise WrongType(
-        f"inputs must be a Source or a dict of named Sources, not {inputs!r}. "
+        f"inputs must be a Source, or a dict or list of Sources, not {inputs!r}. "
         "A Message becomes a source with fireworks.sources.MessageSource(message)."
     )
 
@@ -79,9 +86,23 @@ def check_bindable(source: Node, inputs: Mapping[str, Source]) -> None:
         )
     if not inputs:
         raise WiringError(f"{source!r} was given an empty dict of inputs.")
+    if source.closes_loops:
+        return
     for above in inputs.values():
         if any(each is source for each in upstream(above)):
-            raise WiringError(f"{source!r} would read from itself through {above!r}.")
+            names = " <- ".join(repr(each) for each in _path(above, source))
+            raise WiringError(
+                f"{source!r} would read from itself: {source!r} <- {names}. A loop passes through "
+                "a FeedbackSource."
+            )
+
+
+def _path(start: Node, end: Node) -> list[Node]:
+    """Return the sources from one up to another that it reads from."""
+    for above in [] if start is end else start.inputs.values():
+        if any(each is end for each in upstream(above)):
+            return [start, *_path(above, end)]
+    return [start]
 
 
 def the_open_end(source: Node) -> Node:

@@ -28,3 +28,7 @@ class MessageSource(Source):
     def read(self, rows: Rows) -> Message:
         """Return the rows asked for, as a copy."""
         return self.message.take(rows)
+
+    def describe(self) -> dict[str, Any]:
+        """Return how many rows of which columns there are."""
+        return {"rows": len(self.message), "columns": self.message.columns}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -102,6 +103,14 @@ class NormalizerSource(Source):
             if self._moments is None:
                 self._moments = self._measure()
             return self._moments
+
+    def prepare(self) -> None:
+        """Measure the moments."""
+        _ = self.moments
+
+    def describe(self) -> dict[str, Any]:
+        """Return the columns."""
+        return {"columns": self.normalized, "fitted": self._fitted is not None}
 
     def transform(self, message: Message) -> Message:
         """Return the rows with the columns normalized."""

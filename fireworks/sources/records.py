@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -40,24 +40,44 @@ class Block:
         offset: Where they begin, in bytes (of a compressed file: of its content).
         line: The number of the line they begin at, from 1.
         data: Their bytes.
-        ends: Where each ends in ``data``.
+        starts: Where each begins in ``data``.
+        ends: Where each ends.
     """
 
     file: DataFile
     offset: int
     line: int
     data: bytes
+    starts: Ends
     ends: Ends
 
     def part(self, first: int, last: int) -> bytes:
         """Return the bytes of records ``first`` to ``last`` (not included)."""
-        start = int(self.ends[first - 1]) if first else 0
-        return self.data[start : int(self.ends[last - 1])]
+        return self.data[int(self.starts[first]) : int(self.ends[last - 1])]
+
+    @property
+    def next_offset(self) -> int:
+        """Where the following records begin."""
+        return self.offset + len(self.data)
+
+    @property
+    def next_line(self) -> int:
+        """The number of the line that the following records begin at."""
+        return self.line + self.data.count(b"\n")
 
     def line_of(self, record: int) -> int:
         """Return the number of the line a record begins at."""
-        start = int(self.ends[record - 1]) if record else 0
-        return self.line + self.data.count(b"\n", 0, start)
+        return self.line + self.data.count(b"\n", 0, int(self.starts[record]))
+
+    def without_blank_lines(self) -> Block:
+        """Return the block without records that are empty lines."""
+        text = np.frombuffer(self.data, np.uint8)
+        first = text[self.starts]
+        blank = (first == 10) | ((first == 13) & (text[self.ends - 1] == 10))
+        blank &= self.ends - self.starts <= 2 - (first == 10)
+        if not blank.any():
+            return self
+        return replace(self, starts=self.starts[~blank], ends=self.ends[~blank])
 
 
 def compression(file: DataFile) -> str | None:
@@ -104,19 +124,21 @@ def blocks(
             try:
                 chunk = stream.read(want)
             except (pa.ArrowException, OSError) as error:
+                if codec is None:
+                    raise  # the system's failure, not the file's
                 file.check()
                 raise DamagedFile(
-                    f"{file}, behind line {line}: its {codec or ''} content cannot be read: {error}"
+                    f"{file}, behind line {line}: its {codec} content is damaged or cut off ({error})."
                 ) from error
             file.check()
             data = rest + chunk
             ends = split(data, not chunk)
             if len(ends):
                 cut = int(ends[-1])
-                block = Block(file, offset, line, data[:cut], ends)
+                starts = np.append(0, ends[:-1])
+                block = Block(file, offset, line, data[:cut], starts, ends)
                 yield block
-                offset += cut
-                line += block.data.count(b"\n")
+                offset, line = block.next_offset, block.next_line
                 rest = data[cut:]
                 want = size
             else:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,6 +45,7 @@ class SubsetSource(Source):
                 f"shape {indices.shape} of {indices.dtype}."
             )
         self.chosen: NDArray[np.int64] = indices.astype(np.int64)
+        self._digest: str | None = None
 
     @property
     def num_rows(self) -> int:
@@ -51,6 +54,19 @@ class SubsetSource(Source):
 
     def read(self, rows: Rows) -> Message:
         """Return the chosen rows at these places."""
+        return self.input.read(self._above(rows))
+
+    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
+        """Return which rows of the input were chosen."""
+        return dict.fromkeys(self.inputs, self._above(rows))
+
+    def describe(self) -> dict[str, Any]:
+        """Return a digest of the choice."""
+        if self._digest is None:
+            self._digest = hashlib.sha256(self.chosen.tobytes()).hexdigest()[:16]
+        return {"rows": len(self.chosen), "digest": self._digest}
+
+    def _above(self, rows: Rows) -> Rows:
         epochs, places = np.divmod(rows, max(1, self.num_rows))
         chosen, num_rows = self.chosen[places], self.input.num_rows
         if chosen.size and (chosen.min() < 0 or chosen.max() >= num_rows):
@@ -58,7 +74,7 @@ class SubsetSource(Source):
                 f"{self!r} chooses rows {chosen.min()} to {chosen.max()} of {self.input!r}, "
                 f"which has {num_rows}, numbered from 0."
             )
-        return self.input.read(epochs * num_rows + chosen)
+        return epochs * num_rows + chosen
 
 
 def train_test_split(

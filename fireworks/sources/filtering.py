@@ -1,0 +1,174 @@
+"""Some rows of a source, chosen by what they hold; and several such choices as branches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fireworks.errors import ColumnNotFound, WrongLength, WrongType
+from fireworks.message import Message
+from fireworks.source import Rows, Run, Source
+from fireworks.source.rings import Flow, Position
+
+Keep = Callable[[Message], Any]
+
+
+class FilterSource(Source):
+    """The rows for which a function says yes.
+
+    A stream, until `prepare` has scanned the input once and kept the numbers of the rows (8 bytes
+    each); then it is indexed, where its input is and gives the same rows in every epoch.
+
+    Args:
+        keep: Takes a Message and returns one boolean per row (a tensor, an array or a Series).
+        inputs: The source to choose from.
+        name: Tells this source from others of its class.
+
+    Raises:
+        WrongLength: (when read) ``keep`` returned another number of values.
+        WrongType: (when read) ``keep`` returned something else than booleans.
+    """
+
+    epoch_aware = True
+
+    def __init__(
+        self,
+        keep: Keep,
+        *,
+        inputs: Source | Mapping[str, Source] | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(inputs=inputs, name=name)
+        self._keep = keep
+        self._kept: Rows | None = None
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the input has been scanned."""
+        return self._kept is not None and bool(self.inputs) and self.input.indexed
+
+    @property
+    def num_rows(self) -> int:
+        """Rows that pass, once the input has been scanned."""
+        if self._kept is None:
+            raise WrongType(
+                f"{self!r} does not know its rows before it has scanned its input: prepare() does."
+            )
+        return len(self._kept)
+
+    def prepare(self) -> None:
+        """Scan the input once, where that serves: an indexed one, the same in every epoch."""
+        if not self.input.indexed or self.input.varies:
+            return
+        with self._lock:
+            if self._kept is None:
+                masks = [self._mask(block) for block in self.input.blocks()]
+                self._kept = np.flatnonzero(np.concatenate([np.empty(0, bool), *masks]))
+
+    def read(self, rows: Rows) -> Message:
+        """Return rows that pass, by their number among those that do."""
+        return self.input.read(self._above(rows))
+
+    def flow(self, run: Run, start: Position) -> Flow:
+        """Yield what passes of each chunk."""
+        for message, position in run.open(self.input, start, reader=self):
+            mask = self._mask(message)
+            yield (message if mask.all() else message[mask]), position
+
+    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
+        """Return the numbers that the rows have in the input."""
+        return dict.fromkeys(self.inputs, self._above(rows))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the function's name."""
+        return {"keep": getattr(self._keep, "__qualname__", None) or repr(self._keep)}
+
+    def _above(self, rows: Rows) -> Rows:
+        kept = self._kept
+        if kept is None or not len(rows):
+            return rows
+        epochs, places = np.divmod(rows, len(kept))
+        return epochs * self.input.num_rows + kept[places]
+
+    def _mask(self, message: Message) -> NDArray[np.bool_]:
+        mask = np.asarray(self._keep(message))
+        if mask.dtype != bool:
+            raise WrongType(
+                f"{self!r}: keep must return booleans, one per row; it returned {mask.dtype}."
+            )
+        if mask.shape != (len(message),):
+            raise WrongLength(
+                f"{self!r}: keep got {len(message)} rows and returned shape {mask.shape}."
+            )
+        return mask
+
+
+@dataclass(frozen=True)
+class _GoesTo:
+    """The rows that a router sends to one of its outputs."""
+
+    by: str | Callable[[Message], Any]
+    route: Hashable
+
+    def __call__(self, message: Message) -> NDArray[np.bool_]:
+        if callable(self.by):
+            routes = self.by(message)
+        elif self.by in message:
+            routes = message[self.by]
+        else:
+            raise ColumnNotFound(f"RouterSource: there is no column {self.by!r}.")
+        return np.asarray(np.asarray(routes) == self.route, bool)
+
+    def __repr__(self) -> str:
+        by = getattr(self.by, "__qualname__", self.by)
+        return f"{by} == {self.route!r}"
+
+
+class RouterSource(Source):
+    """Sends each row to one of several outputs: ``router["train"]``, ``router["test"]``.
+
+    The router itself passes all rows on. Its outputs are sources like any other; in one pass the
+    router's rows are computed once, whoever reads them.
+
+    Args:
+        by: The column that names each row's output, or a function from a Message to one name (or
+            other value) per row.
+        inputs: The source of the rows.
+        name: Tells this source from others of its class.
+    """
+
+    def __init__(
+        self,
+        by: str | Callable[[Message], Any],
+        *,
+        inputs: Source | Mapping[str, Source] | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(inputs=inputs, name=name)
+        self._by = by
+        self._routes: dict[Hashable, FilterSource] = {}
+
+    def __getitem__(self, route: Any) -> Any:
+        """Return an output by its name (a str); anything else selects items, as in any source."""
+        return self.route(route) if isinstance(route, str) else super().__getitem__(route)
+
+    def route(self, route: Hashable) -> FilterSource:
+        """Return the output for a value of ``by``, the same one each time."""
+        found = self._routes.get(route)
+        if found is None:
+            name = route if isinstance(route, str) else None
+            found = FilterSource(_GoesTo(self._by, route), inputs=self, name=name)
+            self._routes[route] = found
+        return found
+
+    def transform(self, message: Message) -> Message:
+        """Return the rows as they are."""
+        return message
+
+    def describe(self) -> dict[str, Any]:
+        """Return what decides the routes."""
+        return {"by": getattr(self._by, "__qualname__", self._by)}
