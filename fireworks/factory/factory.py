@@ -51,6 +51,7 @@ class Factory:
             that a sweep is the same for any number of workers up to this one. By default the
             number of workers. A larger number keeps workers busy where trials differ in length.
         cpus_per_trial: Number of threads that torch may use in a trial.
+        time_limit: Seconds that an attempt at a trial may take; it fails then. None: no limit.
         grace: Seconds that a trial has to end by itself when it is stopped.
         backend: What runs the attempts; by default a :class:`ForkServer` of its own. One that is
             given stays open, and may serve another Factory afterwards.
@@ -76,6 +77,7 @@ class Factory:
         retries: int = 0,
         ordered: int | None = None,
         cpus_per_trial: int = 1,
+        time_limit: float | None = None,
         grace: float = 10.0,
         backend: Backend | None = None,
     ) -> None:
@@ -91,7 +93,8 @@ class Factory:
             seed=int.from_bytes(os.urandom(4), "big")
             if seed is None
             else _at_least(0, "seed", seed),
-            grace=grace,
+            time_limit=None if time_limit is None else _seconds("time_limit", time_limit),
+            grace=_seconds("grace", grace),
         )
         self._handlers = Handlers(self)
         self._sweep = Sweep(
@@ -115,7 +118,7 @@ class Factory:
         trace: TracebackType | None,
     ) -> None:
         self._entered = False
-        self.close()
+        self._close(kind, error, trace)
 
     def run(self, trials: int) -> None:
         """Run until the sweep has so many trials, or the proposer has nothing more to try.
@@ -135,7 +138,7 @@ class Factory:
         train = Transport(self._train)
         with ExitStack() as stack:
             if not self._entered:
-                stack.callback(self.close)
+                stack.push(self._close)
             backend = self._open_backend(train)
             experiment = self._open_experiment()
             file = stack.enter_context(train.file())
@@ -143,11 +146,19 @@ class Factory:
 
     def close(self) -> None:
         """End the fork server, and close the experiment where the Factory created it."""
+        self._close(None, None, None)
+
+    def _close(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self._owns_backend and self._backend is not None:
             self._backend.close()
             self._backend, self._owns_backend = None, False
         if self._owns_experiment and isinstance(self._experiment, Experiment):
-            self._experiment.close()
+            self._experiment.__exit__(kind, error, trace)  # an error is recorded as its end
             self._owns_experiment = False
 
     def on(self, event: Any, *args: Any, **kwargs: Any) -> Callable[[_Handler], _Handler]:
@@ -273,3 +284,11 @@ def _at_least(least: int, name: str, value: object) -> int:
     if value < least:
         raise WrongValue(f"{name} must be at least {least}, not {value}")
     return value
+
+
+def _seconds(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise WrongType(f"{name} must be a number of seconds, not {value!r}")
+    if not value >= 0:
+        raise WrongValue(f"{name} must be at least 0 seconds, not {value}")
+    return float(value)

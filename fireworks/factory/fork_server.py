@@ -268,6 +268,7 @@ class _Server:
         self._output: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - close() closes it
         self._process: subprocess.Popen[bytes] | None = None
         self._keeper: threading.Thread | None = None
+        self._ready = False  # whether it has imported all and may fork
         left_out: dict[str, str] = {}
         try:
             while offenders := self._launch(modules, list(left_out)):
@@ -344,6 +345,7 @@ class _Server:
             if name in self._required:
                 raise SweepFailed(f"{message}:\n{trace}")
             logger.warning("%s: %s", message, trace.strip().splitlines()[-1])
+        self._ready = not answer["offenders"]
         return answer["offenders"]
 
     def _popen(self, control: socket.socket) -> subprocess.Popen[bytes]:
@@ -372,6 +374,8 @@ class _Server:
         if self._keeper is None:
             return
         self.control.close()
+        if not self._ready and self._process is not None:
+            self._process.kill()  # it has forked nothing, and hears nothing while it imports
         self._keeper.join(10)
         if self._keeper.is_alive() and self._process is not None:
             self._process.kill()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
+    from rich.text import Text
 
 State: TypeAlias = Literal["queued", "running", "completed", "pruned", "stopped", "failed"]
 FINISHED = ("completed", "pruned", "stopped", "failed")
@@ -109,6 +110,7 @@ def to_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
 
 def to_table(records: Sequence[TrialRecord], objective: Objective, rows: int | None) -> Table:
     """A table for the terminal, best trial first."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
@@ -117,24 +119,36 @@ def to_table(records: Sequence[TrialRecord], objective: Objective, rows: int | N
         each for each in _names(record.result or {} for record in records) if each not in params
     ]
     metrics = [objective.metric, *(each for each in others if each != objective.metric)]
-    table = Table(title=f"{len(records)} trials, {objective.direction} {objective.metric}")
+    table = Table(
+        title=f"{len(records)} trials, {objective.direction} {objective.metric}",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        caption=_first_failure(records),
+        caption_justify="left",
+    )
     table.add_column("trial", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
-    for name in (*metrics, *params, "seconds"):
+    for name in (*metrics, *params, "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    if any(record.reason for record in records):
-        table.add_column("reason", overflow="fold")
     for record in ranked(records, objective)[:rows]:
         cells = [str(record.number), record.state]
         cells += [_cell((record.result or {}).get(name)) for name in metrics]
         cells += [_cell(record.params.get(name)) for name in params]
-        cells.append("" if record.seconds is None else f"{record.seconds:.1f}")
-        if record.reason:
-            cells.append(textwrap.shorten(record.reason, 80, placeholder=" …"))
+        cells.append("" if record.seconds is None else f"{record.seconds:.1f} s")
         style = {"completed": "", "failed": "red", "stopped": "yellow"}.get(record.state, "dim")
-        # Text: a reason may hold square brackets, which rich would take for markup.
+        # Text: a value may hold square brackets, which rich would take for markup.
         table.add_row(*(Text(cell) for cell in cells), style=style)
     return table
+
+
+def _first_failure(records: Sequence[TrialRecord]) -> Text | None:
+    from rich.text import Text
+
+    failed = [record for record in records if record.state == "failed"]
+    if not failed:
+        return None
+    reason = textwrap.shorten(failed[0].reason or "", 200, placeholder=" …")
+    return Text(f"{len(failed)} failed; the first, trial {failed[0].number}: {reason}")
 
 
 def _names(mappings: Any) -> list[str]:

@@ -165,7 +165,6 @@ class Server:
             os.close(self._wake_read)
             os.close(self._wake_write)
             self._control.close()
-            gc.enable()
             linux.mark_process(order["attempt"])
             from fireworks.factory.child import run_attempt
 

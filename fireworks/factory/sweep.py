@@ -42,6 +42,7 @@ class Settings:
     retries: int
     threads: int
     seed: int
+    time_limit: float | None
     grace: float
 
 
@@ -52,7 +53,7 @@ class _Running:
     record: TrialRecord
     began: float
     last_words: JSON | None = None
-    stopped: str | None = None  # why, where it was we who ended it
+    intent: Verdict | None = None  # what it is to end as, where it is we who end it
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -150,17 +151,18 @@ class Sweep:
         )
 
     def _loop(self, trials: int, interrupts: Interrupts) -> None:
-        interrupted = 0
+        answered = 0
         while True:
             self._fill(trials)
             if not self._running:
                 return
-            self._notices.extend(self._backend.poll())
+            self._notices.extend(self._backend.poll(self._time_left()))
             while self._notices:
                 self._hear(self._notices.popleft())
-            if interrupts.count > interrupted:
-                interrupted = interrupts.count
-                self._interrupt(interrupted)
+            self._end_overdue()
+            while answered < interrupts.count:
+                answered += 1
+                self._interrupt(answered)
 
     def _fill(self, trials: int) -> None:
         """Begin attempts while there is a free worker and something to run."""
@@ -265,8 +267,8 @@ class Sweep:
     def _finish(self, running: _Running, end: Ended) -> None:
         record = running.record
         verdict = judge(running.last_words, end, self._objective)
-        if running.stopped is not None and verdict.state != "completed":
-            verdict = Verdict("stopped", reason=running.stopped)
+        if running.intent is not None and verdict.state != "completed":
+            verdict = running.intent  # not how its process died: we had asked it to
         record.seconds = time.monotonic() - running.began
         record.state, record.result, record.reason = verdict.state, verdict.result, verdict.reason
         sweep = self._experiment.sweep
@@ -327,9 +329,28 @@ class Sweep:
             )
             self._fire(FactoryEvents.INTERRUPTED)
             return
+        for attempt in self._running:
+            self._stop(attempt, Verdict("stopped", reason="stopped by Ctrl-C"))
+
+    def _stop(self, attempt: str, intent: Verdict) -> None:
+        self._running[attempt].intent = intent
+        self._backend.kill(attempt, grace=self.settings.grace)
+
+    def _time_left(self) -> float | None:
+        """Seconds until the next attempt reaches its time limit; None where none will."""
+        limit = self.settings.time_limit
+        began = [each.began for each in self._running.values() if each.intent is None]
+        if limit is None or not began:
+            return None
+        return max(0.0, min(began) + limit - time.monotonic())
+
+    def _end_overdue(self) -> None:
+        limit = self.settings.time_limit
+        if limit is None:
+            return
         for attempt, running in self._running.items():
-            running.stopped = "stopped by Ctrl-C"
-            self._backend.kill(attempt, grace=self.settings.grace)
+            if running.intent is None and time.monotonic() - running.began >= limit:
+                self._stop(attempt, Verdict("failed", reason=f"over its time limit of {limit:g} s"))
 
     def _abandon(self, reason: str) -> None:
         """End what runs, and record it as stopped; nothing is told to handlers any more."""

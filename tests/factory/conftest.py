@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import time
@@ -51,13 +50,6 @@ def make(server: ForkServer, experiment: Experiment) -> Callable[..., Factory]:
     return make
 
 
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    level = logging.getLogger("fireworks.factory").level
-    yield
-    logging.getLogger("fireworks.factory").setLevel(level)
-
-
 def marked(marker: str) -> dict[int, str]:
     """Living processes whose environment holds a marker, by pid, with their names."""
     found: dict[int, str] = {}
@@ -67,6 +59,12 @@ def marked(marker: str) -> dict[int, str]:
                 if marker.encode() in Path("/proc", name, "environ").read_bytes():
                     found[int(name)] = Path("/proc", name, "comm").read_text().strip()
     return found
+
+
+@pytest.fixture
+def find_marked() -> Callable[[str], dict[int, str]]:
+    """Living processes whose environment holds a marker, by pid, with their names."""
+    return marked
 
 
 @pytest.fixture

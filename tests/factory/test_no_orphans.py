@@ -17,6 +17,7 @@ import pytest
 
 from fireworks.factory import Factory, FactoryEvents, ForkServer, Trial
 
+Find = Callable[[str], dict[int, str]]
 Wait = Callable[[str, float], None]
 
 # No guard around it: the processes of the trials never import the script.
@@ -78,22 +79,24 @@ def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
 
 
-def test_killing_the_parent_leaves_nothing(tmp_path: Path, wait_until_gone: Wait) -> None:
+def test_killing_the_parent_leaves_nothing(
+    tmp_path: Path, find_marked: Find, wait_until_gone: Wait
+) -> None:
     process, marker = start(tmp_path, "holds the interpreter's lock,loads data,left its group")
     for number in range(3):
         wait_for(tmp_path / str(number), process)
     time.sleep(0.5)  # into the sleep, with workers and grandchildren there
-    assert len(marked(marker)) >= 2 + 3 + 2 + 2
+    assert len(find_marked(marker)) >= 2 + 3 + 2 + 2
     process.kill()
     process.wait()
     wait_until_gone(marker, 1.0)
 
 
 def test_killing_the_parent_while_the_fork_server_imports_leaves_nothing(
-    tmp_path: Path, wait_until_gone: Wait
+    tmp_path: Path, find_marked: Find, wait_until_gone: Wait
 ) -> None:
     process, marker = start(tmp_path, "short")
-    while len(marked(marker)) < 2:
+    while len(find_marked(marker)) < 2:
         time.sleep(0.01)
     time.sleep(0.5)
     process.kill()
@@ -109,17 +112,6 @@ def test_killing_the_parent_between_short_trials_leaves_nothing(
     process.kill()
     process.wait()
     wait_until_gone(marker, 1.0)
-
-
-def marked(marker: str) -> list[int]:
-    return [int(each) for each in os.listdir("/proc") if each.isdigit() and has(each, marker)]
-
-
-def has(pid: str, marker: str) -> bool:
-    try:
-        return marker.encode() in Path("/proc", pid, "environ").read_bytes()
-    except OSError:
-        return False
 
 
 def alive(pid: int) -> bool:

@@ -136,8 +136,11 @@ def test_without_a_completed_trial_the_sweep_fails_and_says_why(make: Make) -> N
     def train(trial: Trial) -> dict[str, float]:
         raise ValueError(f"no data for {trial.number}")
 
+    factory = make(train, experiment="failing")
     with pytest.raises(SweepFailed, match=r"of 3 completed.*ValueError: no data for 0.*stderr.txt"):
-        make(train).run(trials=3)
+        factory.run(trials=3)
+    with load_experiment(factory.experiment.path) as loaded:
+        assert loaded.status == "failed"
 
 
 def test_a_misnamed_objective_does_not_waste_the_sweep(make: Make) -> None:
@@ -264,6 +267,38 @@ def test_ctrl_c_twice_stops_them(make: Make, experiment: Experiment) -> None:
     assert attempts["state"].tolist() == ["stopped", "stopped"]
     assert attempts["signal"].tolist() == [signal.SIGTERM, signal.SIGKILL]
     assert "Ctrl-C" in attempts["reason"][0]
+
+
+def test_ctrl_c_twice_at_once_stops_them(make: Make) -> None:
+    def train(trial: Trial) -> dict[str, float]:
+        trial.report(0, 1)
+        time.sleep(60)
+        return {"accuracy": 1.0}
+
+    factory = make(train, workers=1)
+
+    @factory.on(FactoryEvents.DECIDED)
+    def interrupt() -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        factory.run(trials=50)
+    assert factory.trials["state"].tolist() == ["stopped"]
+
+
+def test_a_trial_over_its_time_limit_fails(make: Make) -> None:
+    def train(trial: Trial) -> dict[str, float]:
+        if trial.number == 1:
+            ctypes.PyDLL(None).sleep(60)
+        return {"accuracy": 1.0}
+
+    factory = make(train, time_limit=1.0, grace=0.1)
+    began = time.monotonic()
+    factory.run(trials=4)
+    assert time.monotonic() - began < 10
+    assert factory.trials["state"].tolist() == ["completed", "failed", "completed", "completed"]
+    assert factory.records[1].reason == "over its time limit of 1 s"
 
 
 def test_any_callable_can_be_train(make: Make) -> None:
@@ -445,6 +480,8 @@ def test_wrong_parameters_are_refused(make: Make, proposed: Any, message: str) -
         ({"workers": 1.5}, "workers must be an int"),
         ({"retries": -1}, "retries"),
         ({"ordered": 0}, "ordered"),
+        ({"time_limit": "1 h"}, "time_limit must be a number of seconds"),
+        ({"grace": -1}, "grace must be at least 0"),
         ({"seed": -3}, "seed"),
         ({"propose": 3}, "propose must be"),
         ({"propose": {"x": [1, 2]}}, "Grid"),
