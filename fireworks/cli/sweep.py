@@ -45,8 +45,10 @@ def run_sweep(
     from fireworks.experiment import Experiment
     from fireworks.factory import Factory, FactoryEvents
 
+    if hasattr(module, "prepare"):
+        module.prepare()
     interrupted: list[bool] = []
-    with Experiment(name or Path(source).stem.rpartition(".")[2], root=root) as experiment:
+    with Experiment(name or _name(module), root=root) as experiment:
         factory = Factory(
             train,
             propose=space,
@@ -57,8 +59,6 @@ def run_sweep(
             seed=seed,
         )
         factory.add_event_handler(FactoryEvents.INTERRUPTED, interrupted.append, True)
-        if hasattr(module, "prepare"):
-            module.prepare()
         factory.run(trials=trials)
     console = Console()
     console.print(factory.table(rows=_ROWS))
@@ -113,6 +113,12 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def _name(module: ModuleType) -> str:
+    """What the run is called: as the file, or as the package of an ``__init__.py``."""
+    file = Path(module.__file__ or module.__name__)
+    return file.parent.name if file.stem == "__init__" else file.stem
 
 
 def _required(module: ModuleType, name: str) -> Any:
