@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,14 @@ def fireworks(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "neighbour.py").write_text("offset = 1")
     (tmp_path / "tuned.py").write_text(FILE)
     (tmp_path / "not-a-name.py").write_text(FILE)
-    return tmp_path
+    yield tmp_path
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def test_a_file_is_swept(folder: Path) -> None:
@@ -69,7 +73,6 @@ def test_files_and_modules_are_loaded(
     (folder / "tokenize.py").write_text(FILE)  # the name of a module that is loaded already
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
     module = load_module(source)
     assert module.maximize == "accuracy" and callable(module.train)
     assert module.__file__ == str(folder / f"{source.removesuffix('.py')}.py")
@@ -105,7 +108,6 @@ def test_a_sweep_that_fails_says_why(
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "modules", {**sys.modules})
     command = "fireworks sweep not-a-name.py --trials 9 --maximize acuracy"
     monkeypatch.setattr(sys, "argv", command.split())
     with pytest.raises(SystemExit, match="1"):
