@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,6 @@ from fireworks.experiment import files, frames, lifetime
 from fireworks.experiment.annotations import Notes, check_tags
 from fireworks.experiment.creation import create_run
 from fireworks.experiment.parameters import Parameters, write_parameters
-from fireworks.experiment.scalar import scalar
 from fireworks.experiment.steps import Steps
 from fireworks.experiment.sweep import SweepRecord, require_running
 from fireworks.experiment.writer import MetricWriter
@@ -274,18 +274,7 @@ class Experiment:
         writer = self._writer
         if writer is None:
             raise self._not_writable("log")
-        columns = frames.columns_of(frame)
-        steps = [self._steps.checked(each) for each in columns.pop("step")]
-        now = time.time()
-        named = [
-            (name, [scalar(name, each) for each in column]) for name, column in columns.items()
-        ]
-        writer.put_many(
-            [
-                (step, {name: column[i] for name, column in named}, now)
-                for i, step in enumerate(steps)
-            ]
-        )
+        writer.put_many(frames.calls_of(frame, self._steps))
 
     def _highest_step(self) -> int:
         trial = NO_TRIAL if self._trial is None else self._trial
@@ -421,6 +410,14 @@ class Experiment:
             return frames.metrics_frame(connection, names, trials, wide=wide)
 
     @property
+    def latest(self) -> dict[str, float]:
+        """The value of each metric at its highest step, by name; in a trial's, of that trial."""
+        self._flush_for_reading()
+        with self._reading() as connection:
+            found = last_metrics(connection, NO_TRIAL if self._trial is None else self._trial)
+        return {name: math.nan if value is None else value for name, value in found.items()}
+
+    @property
     def trials(self) -> pandas.DataFrame:
         """One row for each trial of a sweep, by number.
 
@@ -450,7 +447,7 @@ class Experiment:
         return reading(self._path / layout.DATABASE)
 
     def _flush_for_reading(self) -> None:
-        if self._writer is not None and not self._closed:
+        if self._writer is not None:
             self._writer.flush()
 
     # -- ending ---------------------------------------------------------------------------------

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fireworks.errors import ExperimentReadOnly, WrongType, WrongValue, suggest
+from fireworks.experiment.scalar import scalar
+from fireworks.experiment.steps import Steps
+from fireworks.experiment.writer import Entry
 from fireworks.record.json_values import decode
 
 if TYPE_CHECKING:
@@ -49,6 +53,17 @@ def columns_of(table: Any) -> dict[str, list[Any]]:
     if len(set(lengths.values())) > 1:
         raise WrongValue(f"The columns differ in length: {lengths}.")
     return columns
+
+
+def calls_of(table: Any, steps: Steps) -> list[Entry]:
+    """The rows of a table as calls of ``log``, their steps and values checked."""
+    columns = columns_of(table)
+    checked = [steps.checked(each) for each in columns.pop("step")]
+    named = [(name, [scalar(name, each) for each in column]) for name, column in columns.items()]
+    now = time.time()
+    return [
+        (step, {name: column[i] for name, column in named}, now) for i, step in enumerate(checked)
+    ]
 
 
 def metrics_frame(

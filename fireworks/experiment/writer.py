@@ -100,6 +100,7 @@ class MetricWriter:
             self._raise()
         for _, values, _ in entries:
             self._check_names(values)
+        self._any_on_device = True  # perhaps: it is looked up
         self._queue.extend(entries)
         self.flush()
 

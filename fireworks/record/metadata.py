@@ -24,12 +24,12 @@ def read_metadata(connection: sqlite3.Connection) -> dict[str, Any]:
     return {key: decode(value) for key, value in rows}
 
 
-def last_metrics(connection: sqlite3.Connection) -> dict[str, float | None]:
-    """The last value of each metric that belongs to no trial; None is NaN."""
+def last_metrics(connection: sqlite3.Connection, trial: int = NO_TRIAL) -> dict[str, float | None]:
+    """The last value of each metric of a trial, or of the run itself (-1); None is NaN."""
     return dict(
         connection.execute(
             "SELECT name, value FROM latest JOIN series ON series.id = latest.series "
             "WHERE trial = ? ORDER BY name",
-            (NO_TRIAL,),
+            (trial,),
         ).fetchall()
     )
