@@ -16,6 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from fireworks.sources.column_kinds import ArrowSchema, ArrowType
+
 _MAGIC = b"ARROW1"
 _BLOCK = np.dtype([("offset", "<i8"), ("head", "<i4"), ("pad", "<i4"), ("body", "<i8")])
 _NODE = np.dtype([("length", "<i8"), ("nulls", "<i8")])
@@ -36,7 +38,7 @@ def batch_counts(file: BinaryIO) -> list[tuple[int, NDArray[np.int64]]]:
         raise ValueError(f"its footer is damaged ({error})") from error
 
 
-def node_count(kind: pa.DataType) -> int:
+def node_count(kind: ArrowType) -> int:
     """Return how many nodes a column of a type has in a record batch."""
     if isinstance(kind, pa.BaseExtensionType):
         return node_count(kind.storage_type)
@@ -45,7 +47,7 @@ def node_count(kind: pa.DataType) -> int:
     return 1 + sum(node_count(kind.field(i).type) for i in range(kind.num_fields))
 
 
-def first_nodes(schema: pa.Schema) -> Sequence[int]:
+def first_nodes(schema: ArrowSchema) -> Sequence[int]:
     """Return at which node each column begins."""
     counts = [node_count(field.type) for field in schema]
     return [sum(counts[:i]) for i in range(len(counts))]

@@ -8,7 +8,7 @@ columns without, and objects with. A settled schema says which it is in ``Field.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,14 @@ from fireworks.message.column import Column
 from fireworks.message.kinds.extension import ExtensionColumn
 from fireworks.message.kinds.object import ObjectColumn, object_array
 
-Types = Mapping[str, Any]
+# pyarrow brings no types; these say what is meant.
+ArrowArray: TypeAlias = Any
+ArrowType: TypeAlias = Any
+ArrowField: TypeAlias = Any
+ArrowSchema: TypeAlias = Any
+ArrowTable: TypeAlias = Any
+
+Types: TypeAlias = Mapping[str, Any]
 """Declared types by column: an Arrow type or its name, a numpy dtype, ``int``, ``str``, …
 
 ``"Int64"`` and the like, in capitals as in pandas, and ``"boolean"`` are types in which values may
@@ -38,13 +45,13 @@ class MissingCell(WrongValue):
     """A value is missing in a column that was settled as one without missing values."""
 
 
-def declared(types: Types | None) -> dict[str, pa.Field]:
+def declared(types: Types | None) -> dict[str, ArrowField]:
     """Return declared types as fields.
 
     Raises:
         WrongValue: Something that names no type.
     """
-    fields: dict[str, pa.Field] = {}
+    fields: dict[str, ArrowField] = {}
     for name, each in (types or {}).items():
         kind, nullable = each, False
         if isinstance(each, str):
@@ -54,7 +61,7 @@ def declared(types: Types | None) -> dict[str, pa.Field]:
     return fields
 
 
-def _arrow_type(name: str, kind: Any) -> pa.DataType:
+def _arrow_type(name: str, kind: Any) -> ArrowType:
     if isinstance(kind, pa.DataType):
         return kind
     try:
@@ -102,7 +109,7 @@ def selected(columns: Sequence[str] | None) -> list[str] | None:
     return names
 
 
-def plain(kind: pa.DataType) -> pa.DataType:
+def plain(kind: ArrowType) -> ArrowType:
     """Return the type in which a column is settled.
 
     Dictionaries become their values: each file or group may have a dictionary of its own.
@@ -112,7 +119,7 @@ def plain(kind: pa.DataType) -> pa.DataType:
     return pa.large_string() if _is_text(kind) else kind
 
 
-def depends_on_nulls(kind: pa.DataType) -> bool:
+def depends_on_nulls(kind: ArrowType) -> bool:
     """Whether the kind of column that a type becomes depends on missing values."""
     if _is_list(kind):
         return _is_number(kind.value_type)
@@ -123,7 +130,7 @@ def depends_on_nulls(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_boolean(kind)
 
 
-def has_nulls(array: pa.Array | pa.ChunkedArray) -> bool:
+def has_nulls(array: ArrowArray) -> bool:
     """Whether a value is missing, at any depth of its lists."""
     if isinstance(array, pa.ChunkedArray):
         return any(has_nulls(chunk) for chunk in array.chunks)
@@ -134,9 +141,9 @@ def has_nulls(array: pa.Array | pa.ChunkedArray) -> bool:
     return True
 
 
-def settled(table: pa.Table, fields: Mapping[str, pa.Field]) -> pa.Schema:
+def settled(table: ArrowTable, fields: Mapping[str, ArrowField]) -> ArrowSchema:
     """Return the schema of a first block, declared fields as they were declared."""
-    found: list[pa.Field] = []
+    found: list[ArrowField] = []
     for name, column in zip(table.column_names, table.columns, strict=True):
         if name in fields:
             found.append(fields[name])
@@ -146,7 +153,7 @@ def settled(table: pa.Table, fields: Mapping[str, pa.Field]) -> pa.Schema:
     return pa.schema(found)
 
 
-def as_message(table: pa.Table, schema: pa.Schema) -> Message:
+def as_message(table: ArrowTable, schema: ArrowSchema) -> Message:
     """Return the rows of a table in the kinds of a settled schema.
 
     Raises:
@@ -157,7 +164,7 @@ def as_message(table: pa.Table, schema: pa.Schema) -> Message:
     return Message.from_columns(columns, table.num_rows)
 
 
-def _column(array: pa.ChunkedArray, field: pa.Field) -> Column:
+def _column(array: ArrowArray, field: ArrowField) -> Column:
     kind = field.type
     if array.type != kind:
         array = array.cast(kind)
@@ -172,30 +179,30 @@ def _column(array: pa.ChunkedArray, field: pa.Field) -> Column:
     return ExtensionColumn(_nullable_dtype(kind).__from_arrow__(array))
 
 
-def _nullable_dtype(kind: pa.DataType) -> Any:
+def _nullable_dtype(kind: ArrowType) -> Any:
     import pandas as pd
 
     return pd.api.types.pandas_dtype(_nullable_name(kind))
 
 
-def _nullable_name(kind: pa.DataType) -> str:
+def _nullable_name(kind: ArrowType) -> str:
     return next(name for name, plain_name in _NULLABLE.items() if plain_name == str(kind))
 
 
-def _no_value(field: pa.Field) -> str:
+def _no_value(field: ArrowField) -> str:
     told = f"column {field.name!r} has no value here, and was settled as {field.type} without gaps"
     if pa.types.is_nested(field.type):
         return told
     return f'{told}; declare types={{"{field.name}": "{_nullable_name(field.type)}"}}'
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def _is_list(kind: ArrowType) -> bool:
     return pa.types.is_list(kind) or pa.types.is_large_list(kind)
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def _is_number(kind: ArrowType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def _is_text(kind: ArrowType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view"

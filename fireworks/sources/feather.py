@@ -9,7 +9,7 @@ import pyarrow as pa
 from fireworks.source import OnError
 from fireworks.sources import column_kinds
 from fireworks.sources.arrow_footer import batch_counts, first_nodes, node_count
-from fireworks.sources.column_kinds import Types
+from fireworks.sources.column_kinds import ArrowTable, Types
 from fireworks.sources.file_listing import DataFile, Paths
 from fireworks.sources.row_groups import Footer, GroupedFileSource
 
@@ -73,7 +73,7 @@ class FeatherSource(GroupedFileSource):
                 gaps[field.name] = any(nulls[nodes].any() for _, nulls in counts)
         return Footer(schema, [rows for rows, _ in counts], gaps)
 
-    def _table(self, file: DataFile, group: int, names: list[str]) -> pa.Table:
+    def _table(self, file: DataFile, group: int, names: list[str]) -> ArrowTable:
         # Read, not mapped: a mapped file that is truncated meanwhile would kill the process.
         with pa.OSFile(file.path) as opened:
             with pa.ipc.open_file(opened) as reader:

@@ -11,7 +11,7 @@ import pyarrow.parquet as parquet
 
 from fireworks.source import OnError
 from fireworks.sources import column_kinds
-from fireworks.sources.column_kinds import Types
+from fireworks.sources.column_kinds import ArrowField, ArrowTable, ArrowType, Types
 from fireworks.sources.file_listing import DataFile, Paths
 from fireworks.sources.row_groups import Footer, GroupedFileSource
 
@@ -83,7 +83,7 @@ class ParquetSource(GroupedFileSource):
                 leaf += _leaves(field.type)
         return Footer(schema, groups, gaps)
 
-    def _table(self, file: DataFile, group: int, names: list[str]) -> pa.Table:
+    def _table(self, file: DataFile, group: int, names: list[str]) -> ArrowTable:
         with parquet.ParquetFile(
             file.path,
             metadata=self._footers.get(file.path),
@@ -95,7 +95,7 @@ class ParquetSource(GroupedFileSource):
         return {**super().__getstate__(), "_footers": OrderedDict()}
 
 
-def _has_gaps(opened: parquet.ParquetFile, field: pa.Field, leaf: int) -> bool:
+def _has_gaps(opened: parquet.ParquetFile, field: ArrowField, leaf: int) -> bool:
     """Whether a column, whose first leaf is ``leaf``, lacks values somewhere in the file.
 
     The footer's statistics say it of plain columns. They may be missing, and those of lists count
@@ -120,7 +120,7 @@ def _has_gaps(opened: parquet.ParquetFile, field: pa.Field, leaf: int) -> bool:
     )
 
 
-def _leaves(kind: pa.DataType) -> int:
+def _leaves(kind: ArrowType) -> int:
     """Return how many Parquet columns hold a type."""
     if isinstance(kind, pa.BaseExtensionType):
         return _leaves(kind.storage_type)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import BinaryIO, cast
@@ -69,12 +69,19 @@ class Block:
         """Return the number of the line a record begins at."""
         return self.line + self.data.count(b"\n", 0, int(self.starts[record]))
 
+    def behind(self, length: int) -> Block:
+        """Return the block without its first bytes, all of them in the first record."""
+        starts, ends = np.maximum(self.starts - length, 0), self.ends - length
+        return replace(
+            self, offset=self.offset + length, data=self.data[length:], starts=starts, ends=ends
+        )
+
     def without_blank_lines(self) -> Block:
         """Return the block without records that are empty lines."""
         text = np.frombuffer(self.data, np.uint8)
-        first = text[self.starts]
+        first = text[np.minimum(self.starts, len(text) - 1)]
         blank = (first == 10) | ((first == 13) & (text[self.ends - 1] == 10))
-        blank &= self.ends - self.starts <= 2 - (first == 10)
+        blank &= self.ends - self.starts <= np.where(first == 10, 1, 2)
         if not blank.any():
             return self
         return replace(self, starts=self.starts[~blank], ends=self.ends[~blank])
@@ -91,7 +98,7 @@ def compression(file: DataFile) -> str | None:
 
 
 @contextmanager
-def opened(file: DataFile, codec: str | None) -> Iterator[BinaryIO]:
+def opened(file: DataFile, codec: str | None) -> Generator[BinaryIO]:
     """Open a file to read its (decompressed) content."""
     file.check()
     if codec is None:
@@ -109,7 +116,7 @@ def blocks(
     offset: int = 0,
     line: int = 1,
     size: int = BLOCK_BYTES,
-) -> Iterator[Block]:
+) -> Generator[Block]:
     """Yield the records of a file from ``offset`` on, about ``size`` bytes at a time.
 
     Raises:
@@ -128,7 +135,8 @@ def blocks(
                     raise  # the system's failure, not the file's
                 file.check()
                 raise DamagedFile(
-                    f"{file}, behind line {line}: its {codec} content is damaged or cut off ({error})."
+                    f"{file}, behind line {line}: its {codec} content is damaged or cut off: "
+                    f"{error}."
                 ) from error
             file.check()
             data = rest + chunk

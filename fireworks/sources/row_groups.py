@@ -15,7 +15,7 @@ from fireworks.errors import DamagedFile, FileChanged, FireworksError, SchemasDi
 from fireworks.message import Message, concat
 from fireworks.source import OnError, Rows, Source
 from fireworks.sources import column_kinds, file_listing
-from fireworks.sources.column_kinds import MissingCell, Types
+from fireworks.sources.column_kinds import ArrowField, ArrowSchema, ArrowTable, MissingCell, Types
 from fireworks.sources.file_listing import DataFile, Paths
 from fireworks.sources.group_cache import GroupCache
 from fireworks.sources.row_plan import RowPlan, own_copy
@@ -31,7 +31,7 @@ class Footer:
         gaps: For each column asked about, whether values are missing.
     """
 
-    schema: pa.Schema
+    schema: ArrowSchema
     group_rows: Sequence[int]
     gaps: Mapping[str, bool]
 
@@ -77,7 +77,7 @@ class GroupedFileSource(Source):
         if max_bytes < 0:
             raise WrongValue(f"max_bytes is a number of bytes from 0; it is {max_bytes!r}.")
         self.columns = column_kinds.selected(columns)
-        self.on_error = file_listing.check_on_error(on_error)
+        self.on_error: OnError = file_listing.check_on_error(on_error)
         self.max_bytes = int(max_bytes)
         self._types = column_kinds.declared(types)
         self.files = file_listing.find_files(paths, suffixes)
@@ -102,7 +102,7 @@ class GroupedFileSource(Source):
         """
 
     @abstractmethod
-    def _table(self, file: DataFile, group: int, names: list[str]) -> pa.Table:
+    def _table(self, file: DataFile, group: int, names: list[str]) -> ArrowTable:
         """Decode columns of one group of a file."""
 
     # -- what a source is -------------------------------------------------------------------------
@@ -315,7 +315,7 @@ class _MergedSchema:
         file: DataFile,
         footer: Footer,
         columns: list[str] | None,
-        types: Mapping[str, pa.Field],
+        types: Mapping[str, ArrowField],
     ) -> None:
         known = footer.schema.names
         column_kinds.check_columns(columns or [], known, file, "columns=")
@@ -365,7 +365,7 @@ class _MergedSchema:
                 )
             self._gaps[name] |= footer.gaps.get(name, False)
 
-    def settled(self) -> pa.Schema:
+    def settled(self) -> ArrowSchema:
         """Return the columns to read, with their types and whether values are missing."""
         return pa.schema(
             [
