@@ -401,7 +401,7 @@ class Experiment:
             trial, name and step. Wide: trial, step and the metrics, NaN where one has no value.
 
         Raises:
-            WrongValue: A metric or trial that was never logged to; the nearest name is offered.
+            WrongValue: A metric that was never logged, or no such trial; the nearest is offered.
         """
         self._flush_for_reading()
         if trials is None and self._trial is not None:

@@ -12,6 +12,7 @@ from fireworks.experiment.scalar import scalar
 from fireworks.experiment.steps import Steps
 from fireworks.experiment.writer import Entry
 from fireworks.record.json_values import decode
+from fireworks.record.schema import NO_TRIAL
 
 if TYPE_CHECKING:
     import pandas
@@ -78,8 +79,9 @@ def metrics_frame(
     import pandas
 
     known = connection.execute("SELECT id, trial, name FROM series ORDER BY trial, name").fetchall()
-    wanted_names = _wanted(names, {name for _, _, name in known}, str, "metric")
-    wanted_trials = _wanted(trials, {trial for _, trial, _ in known}, int, "trial")
+    there = {trial for (trial,) in connection.execute("SELECT number FROM trials")} | {NO_TRIAL}
+    wanted_names = _wanted(names, {name for _, _, name in known}, "metric")
+    wanted_trials = _wanted(trials, there, "trial")
     chosen = [
         each
         for each in known
@@ -121,15 +123,16 @@ def _widened(frame: pandas.DataFrame, names: list[str]) -> pandas.DataFrame:
     return table.reset_index()
 
 
-def _wanted(asked: Any, known: set[Any], kind: type, what: str) -> set[Any] | None:
+def _wanted(asked: Any, known: set[Any], what: str) -> set[Any] | None:
     """What was asked for as a set, None for all, after checking that it is there."""
     if asked is None:
         return None
-    chosen = {asked} if isinstance(asked, kind) else set(asked)
+    one = isinstance(asked, str) or not isinstance(asked, Iterable)
+    chosen: set[Any] = {asked} if one else set(asked)
     for each in chosen:
         if each not in known:
             hint = suggest(each, sorted(known)) if known else " Nothing was logged yet."
-            raise WrongValue(f"There is no {what} {each!r} in the metrics.{hint}")
+            raise WrongValue(f"There is no {what} {each!r}.{hint}")
     return chosen
 
 

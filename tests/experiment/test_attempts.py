@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fireworks.errors import ExperimentInUse, ExperimentReadOnly, WrongType, WrongValue
@@ -64,6 +65,7 @@ def test_an_attempt_logs_to_its_trial(experiment: Experiment, sweep: SweepRecord
         assert trial.params == {"lr": 0.2}
         assert trial.tensorboard == experiment.path / "tensorboard" / "trial-0002"
         assert trial.tensorboard.is_dir()
+        assert len(trial.metrics()) == len(trial.metrics(wide=True)) == 0
         trial.log(loss=0.5, step=3)
         assert trial.metrics()["value"].tolist() == [0.5]
         experiment.log(loss=0.1, step=3)
@@ -78,7 +80,10 @@ def test_an_attempt_logs_to_its_trial(experiment: Experiment, sweep: SweepRecord
         0,
         1,
     ]
-    assert experiment.metrics(trials=2)["trial"].tolist() == [2]
+    for asked in (2, np.int64(2), [2], range(2, 3)):
+        assert experiment.metrics(trials=asked)["trial"].tolist() == [2]  # pyright: ignore
+    assert experiment.metrics(trials=[-1, 2])["trial"].tolist() == [-1, 2]
+    assert len(experiment.metrics(trials=0)) == 0  # it has logged nothing yet
 
 
 def finish(sweep: SweepRecord, attempt: int) -> None:
