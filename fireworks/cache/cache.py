@@ -268,6 +268,8 @@ class MessageCache:
         store.check(message)
         table = self._table
         slots = table.find(ids)
+        if self._replace(store, ids, slots, message):
+            return
         sizes = store.sizes(message)
         plan = plan_insertion(
             ids, slots, sizes, table, self._policy, self._capacity(store), self.max_bytes
@@ -301,6 +303,24 @@ class MessageCache:
             self._insertions += len(plan.fresh)
         if self._spill is not None:
             self._spill.remove(ids[plan.stored])
+
+    def _replace(self, store: Store, ids: Int64Array, slots: Int64Array, message: Message) -> bool:
+        """Write new rows over as many that leave: the ordinary insertion into a full cache."""
+        table = self._table
+        ordinary = store.fixed and self._rereadable and self._spill is None
+        if not ordinary or self._policy.selective or table.rows != self._capacity(store):
+            return False
+        if slots.max() != ABSENT:
+            return False
+        victims = self._policy.victims(len(ids), table.evictable)
+        if len(victims) != len(ids):
+            return False
+        table.replace(victims, ids)
+        store.write(Rows(victims), message)
+        self._policy.replaced(victims, ids)
+        self._insertions += len(ids)
+        self._evictions += len(ids)
+        return True
 
     def _capacity(self, store: Store) -> int | None:
         """How many rows there may be in memory, where that is known; checks that one fits."""

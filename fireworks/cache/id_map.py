@@ -72,6 +72,13 @@ class IdMap:
         else:
             self._table[ids[ids.view(np.uint64) < len(self._table)]] = ABSENT
 
+    def forget(self, ids: Int64Array) -> None:
+        """Forget ids that are present."""
+        if self._table is None:
+            self.remove(ids)
+        else:
+            self._table[ids] = ABSENT
+
     def clear(self) -> None:
         """Forget all ids."""
         self.__init__()

@@ -80,6 +80,12 @@ class SlotTable:
         self.bytes += int(sizes.sum())
         return slots
 
+    def replace(self, slots: Int64Array, ids: Int64Array) -> None:
+        """Put new rows, as large as the old ones, where rows leave that are not pinned."""
+        self._map.forget(self.ids[slots])
+        self.ids[slots] = ids
+        self._map.set(ids, slots)
+
     def resized(self, slots: Int64Array, sizes: Int64Array) -> None:
         """The rows of slots now take other numbers of bytes."""
         self.bytes += int(sizes.sum() - self.sizes[slots].sum())
@@ -89,7 +95,7 @@ class SlotTable:
         """Free slots; the pins of their rows are gone."""
         top = self.slots - self.rows
         self._free[top : top + len(slots)] = slots
-        self._map.remove(self.ids[slots])
+        self._map.forget(self.ids[slots])
         self.ids[slots] = FREE
         self.bytes -= int(self.sizes[slots].sum())
         self.used[slots] = False

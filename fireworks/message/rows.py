@@ -162,8 +162,8 @@ def _cannot_select(rows: object) -> str:
 
 def last_of_each(rows: Int64Array) -> Int64Array | None:
     """Where each row number occurs last, or None where none occurs twice."""
-    if len(rows) < 2:
+    ordered = np.sort(rows)
+    if not (ordered[1:] == ordered[:-1]).any():
         return None
-    backwards = rows[::-1]
-    unique, first = np.unique(backwards, return_index=True)
-    return None if len(unique) == len(rows) else len(rows) - 1 - first
+    _, first = np.unique(rows[::-1], return_index=True)
+    return len(rows) - 1 - first

@@ -22,6 +22,8 @@ class Forecast(Policy):
     there is not stored. Optimal, as far as the announcements reach and hold (Belady, 1966).
     """
 
+    selective = True
+
     def __init__(self) -> None:
         self._next_use = np.empty(0, np.int64)  # by slot: position of the next use, or NEVER
         self._unneeded = SlotQueue()  # the slots whose next use is NEVER, by their last use

@@ -15,6 +15,8 @@ class Keep(Policy):
     comes again.
     """
 
+    selective = True
+
     def resize(self, slots: int) -> None:
         pass
 

@@ -26,6 +26,9 @@ class LRU(Policy):
     def removed(self, slots: Int64Array) -> None:
         self._queue.remove(slots)
 
+    def replaced(self, slots: Int64Array, ids: Int64Array) -> None:
+        self._queue.stamp(slots)
+
     def victims(self, count: int, evictable: BoolArray) -> Int64Array:
         return self._queue.first(count, evictable)
 

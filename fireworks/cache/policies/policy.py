@@ -16,7 +16,12 @@ class Policy(ABC):
 
     Rows are known by their slot. All arrays are int64 and hold each slot once, except in `read`.
     The cache calls under its lock; a policy need not be thread-safe.
+
+    Attributes:
+        selective: Whether it may keep what is there rather than store what comes.
     """
+
+    selective: bool = False
 
     @abstractmethod
     def resize(self, slots: int) -> None:
@@ -33,6 +38,11 @@ class Policy(ABC):
     @abstractmethod
     def removed(self, slots: Int64Array) -> None:
         """Rows left, whether evicted or deleted; their slots are free."""
+
+    def replaced(self, slots: Int64Array, ids: Int64Array) -> None:
+        """New rows were written over rows that left."""
+        self.removed(slots)
+        self.inserted(slots, ids)
 
     @abstractmethod
     def victims(self, count: int, evictable: BoolArray) -> Int64Array:

@@ -11,6 +11,7 @@ Int64Array = np.ndarray[Any, np.dtype[np.int64]]
 BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 _NEVER = -1
+_CHUNK = 1024  # entries of the log that are looked at together
 
 
 class SlotQueue:
@@ -39,8 +40,7 @@ class SlotQueue:
         stamps = np.arange(self._clock, self._clock + len(slots))
         self._clock += len(slots)
         self._stamps[slots] = stamps
-        self._log.append((slots, stamps))
-        self._logged += len(slots)
+        self._append(slots, stamps)
         if self._logged > max(1024, 4 * len(self._stamps)):
             self._compact()
 
@@ -50,34 +50,33 @@ class SlotQueue:
 
     def first(self, count: int, allowed: BoolArray) -> Int64Array:
         """The first slots of those allowed, in order; they stay in the queue."""
+        while self._log and not self._live(*self._log[0]).any():
+            self._logged -= len(self._log.popleft()[0])
         chosen: list[Int64Array] = []
-        found = 0
-        outdated = True
-        for position in range(len(self._log)):
-            slots, stamps = self._log[position]
-            current = self._stamps.take(slots) == stamps
-            if outdated:
-                if not current.any():
-                    self._logged -= len(slots)
-                    self._log[position] = (slots[:0], stamps[:0])
-                    continue
-                outdated = False
-            slots = slots[current & allowed.take(slots)]
-            chosen.append(slots[: count - found])
-            found += len(chosen[-1])
-            if found == count:
+        for slots, stamps in self._log:
+            slots = slots[self._live(slots, stamps) & allowed.take(slots)]
+            chosen.append(slots[:count])
+            count -= len(chosen[-1])
+            if not count:
                 break
-        while self._log and not len(self._log[0][0]):
-            self._log.popleft()
         return np.concatenate(chosen) if chosen else np.empty(0, np.int64)
 
-    def order(self, slots: Int64Array) -> Int64Array:
-        """The stamps of slots: the smaller, the earlier."""
-        return self._stamps.take(slots)
+    def _live(self, slots: Int64Array, stamps: Int64Array) -> BoolArray:
+        return self._stamps.take(slots) == stamps
 
     def _compact(self) -> None:
         held = (self._stamps != _NEVER).nonzero()[0]
         stamps = self._stamps[held]
         order = stamps.argsort()
-        self._log = deque([(held[order], stamps[order])])
-        self._logged = len(held)
+        self._log.clear()
+        self._logged = 0
+        self._append(held[order], stamps[order])
+
+    def _append(self, slots: Int64Array, stamps: Int64Array) -> None:
+        self._logged += len(slots)
+        if len(slots) <= _CHUNK:
+            self._log.append((slots, stamps))
+            return
+        for start in range(0, len(slots), _CHUNK):
+            chunk = slice(start, start + _CHUNK)
+            self._log.append((slots[chunk], stamps[chunk]))
