@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, NoSuchTableError
@@ -91,6 +92,16 @@ def the_key(table: sa.Table) -> sa.Column[object]:
         f"The table {table.name!r} has {what}; its rows can be addressed by a primary key of one "
         "column only."
     )
+
+
+def without_engine(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a pickled source with its engine's URL in place of the engine."""
+    return {**state, "engine": state["engine"].url}
+
+
+def with_engine(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the state of a pickled source with an engine of its own again."""
+    return {**state, "engine": connect(state["engine"])}
 
 
 def _url(database: sa.URL | str | Path) -> sa.URL:

@@ -10,7 +10,15 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from fireworks.database.columns import from_rows, plain
-from fireworks.database.engine import Database, TableLike, connect, reflect, the_key
+from fireworks.database.engine import (
+    Database,
+    TableLike,
+    connect,
+    reflect,
+    the_key,
+    with_engine,
+    without_engine,
+)
 from fireworks.errors import ColumnNotFound, RowsVanished, suggest
 from fireworks.message import Message
 from fireworks.source import Rows, Source
@@ -115,3 +123,9 @@ class TableSource(Source):
 
     def __repr__(self) -> str:
         return f"TableSource({self.table.name!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_engine(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(with_engine(state))

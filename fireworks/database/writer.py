@@ -9,7 +9,15 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from fireworks.database.columns import to_records
-from fireworks.database.engine import Database, TableLike, connect, reflect, the_key
+from fireworks.database.engine import (
+    Database,
+    TableLike,
+    connect,
+    reflect,
+    the_key,
+    with_engine,
+    without_engine,
+)
 from fireworks.errors import WrongValue
 from fireworks.message import Message
 from fireworks.source import Run, Source
@@ -92,3 +100,9 @@ class WriterSource(Source):
 
     def __repr__(self) -> str:
         return f"WriterSource({self.table.name!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return without_engine(super().__getstate__())
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(with_engine(state))

@@ -213,6 +213,11 @@ class Source(Node):
         """Rows in one item: the batch size after a ``BatchingSource``, otherwise 1."""
         return self.input.item_rows if len(self._inputs) == 1 else 1
 
+    @property
+    def ranks(self) -> int:
+        """Processes among which the rows are dealt out upstream: a ``ShardSource`` does."""
+        return max((each.ranks for each in self._inputs.values()), default=1)
+
     def prepare(self) -> None:
         """Do early what else is done at the first read: scan, fit, build an index."""
 

@@ -26,13 +26,15 @@ class Reading:
     """What one read from the end of the graph (or one step of a pass) keeps while it lasts.
 
     Attributes:
+        shared: The ``id`` of sources that several ends of the graph read, though one source does.
         inner: Seconds that sources further up have taken, for the statistics of those below.
     """
 
-    __slots__ = ("_computed", "inner")
+    __slots__ = ("_computed", "inner", "shared")
 
-    def __init__(self) -> None:
+    def __init__(self, shared: frozenset[int] = frozenset()) -> None:
         self.inner = 0.0
+        self.shared = shared
         self._computed: dict[int, tuple[Rows, Message]] = {}
 
     def once(self, source: Source, rows: Rows, read: Read) -> Message:
@@ -62,9 +64,9 @@ _current: ContextVar[Reading | None] = ContextVar("reading", default=None)
 
 
 @contextmanager
-def one_step() -> Generator[None]:
+def one_step(shared: frozenset[int]) -> Generator[None]:
     """Make everything read inside one read: rows that several sinks share are computed once."""
-    token = _current.set(Reading())
+    token = _current.set(Reading(shared))
     try:
         yield
     finally:
@@ -95,7 +97,10 @@ def guarded(read: Read) -> Read:
         message = None
         began = perf_counter()
         try:
-            message = reading.once(self, rows, read) if self.is_shared else read(self, rows)
+            if self.is_shared or id(self) in reading.shared:
+                message = reading.once(self, rows, read)
+            else:
+                message = read(self, rows)
             return message
         except Exception as error:
             shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")

@@ -48,6 +48,7 @@ class Ring:
         size: How many chunks to keep for a reader that lags.
         laggard: What to do when more would have to be kept.
         name: Of the shared source, for messages.
+        threaded: Whether a reader that has not begun may still do so while another waits.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Ring:
         size: int,
         laggard: Laggard,
         name: str,
+        threaded: bool,
     ) -> None:
         if laggard not in LAGGARDS:
             raise WrongValue(f"laggard must be one of {', '.join(LAGGARDS)}, not {laggard!r}.")
@@ -66,6 +68,7 @@ class Ring:
         self._size = size
         self._laggard = laggard
         self._name = name
+        self._threaded = threaded
         self._cursors: list[_Cursor] = []
         self._flow: Flow | None = None
         self._chunks: dict[int, Chunk | Path] = {}
@@ -83,6 +86,9 @@ class Ring:
             if self._flow is None:
                 self._flow = self._open_flow(None if start is None else start["at"])
                 self._first = self._next = place
+            if self._laggard == "drop" and place < self._first:
+                self.dropped += self._first - place
+                place = self._first
             cursor = _Cursor(name, place)
             self._cursors.append(cursor)
         try:
@@ -123,19 +129,16 @@ class Ring:
             cursor.thread = threading.get_ident()
             while True:
                 if cursor.place < self._next:
-                    chunk = self._chunks.get(cursor.place)
-                    if chunk is None:  # dropped for all that lag: go on with what is there
-                        self.dropped += 1
-                        cursor.place += 1
-                        continue
+                    chunk = self._chunks[cursor.place]
                     if isinstance(chunk, Path):
                         return Message.load(chunk), self._spilled_position(chunk)
                     return chunk
                 if self._ended:
                     return None
-                if self._next - self._slowest() >= self._size and self._must_wait(cursor):
-                    continue
-                self._pull()
+                if self._laggard == "block" and self._next - self._slowest() >= self._size:
+                    self._block(cursor)
+                else:
+                    self._pull()
 
     def _pull(self) -> None:
         assert self._flow is not None
@@ -145,7 +148,9 @@ class Ring:
         else:
             self._chunks[self._next] = chunk
             self._next += 1
-        self._condition.notify_all()
+            if self._next - self._slowest() > self._size:
+                self._make_room()
+        self._wake()
 
     def _slowest(self) -> int:
         """Return the first chunk that a reader of the ring still needs."""
@@ -154,52 +159,51 @@ class Ring:
         # Who fell out of the ring reads on its own until it has caught up.
         return min((c.place for c in self._cursors if c.place >= self._first), default=self._next)
 
-    def _must_wait(self, ahead: _Cursor) -> bool:
-        """Make room for one more chunk by the rule for laggards; True after having waited."""
-        oldest = min(self._chunks, default=None)
-        if self._laggard == "drop" and oldest is not None:
-            del self._chunks[oldest]
+    def _make_room(self) -> None:
+        """Bring the ring back to its size by the rule for laggards."""
+        if self._laggard == "spill":
+            self._spill()
+            return
+        oldest = min(self._chunks)
+        del self._chunks[oldest]
+        self._first = oldest + 1
+        if self._laggard == "drop":
             for each in self._cursors:
                 if each.place == oldest:
                     each.place += 1
                     self.dropped += 1
-            self._first = oldest + 1
-            return False
-        if self._laggard == "reread" and oldest is not None:
-            del self._chunks[oldest]
-            self._first = oldest + 1
-            return False
-        if self._laggard == "spill":
-            self._spill()
-            return False
-        self._block(ahead)
-        return True
 
     def _block(self, ahead: _Cursor) -> None:
         """Wait until the slowest reader has moved, if it can."""
         behind = min(self._cursors, key=lambda each: each.place)
         me = threading.get_ident()
-        with _waiting_lock:
-            _waiting[me] = behind.thread
-            seen, thread = {me}, behind.thread
-            while thread in _waiting and thread not in seen:
-                seen.add(thread)
-                thread = _waiting[thread]
-            certain = behind.thread == me or thread == me or bool(self._unopened)
-            if certain:
-                del _waiting[me]
+        if self._unopened:
+            certain, late = not self._threaded, "a reader that has not begun"
+        else:
+            late = behind.name
+            with _waiting_lock:
+                _waiting[me] = behind.thread
+                seen, thread = {me}, behind.thread
+                while thread in _waiting and thread not in seen:
+                    seen.add(thread)
+                    thread = _waiting[thread]
+                certain = thread == me
+                if certain:
+                    del _waiting[me]
         if certain:
-            late = "a reader that has not begun" if behind is ahead else behind.name
             raise DeadlockError(
                 f"{ahead.name} is {self._size} chunks of {self._name} ahead of {late}, which "
                 "cannot move before it gets its next row. Read them at the same pace, or choose "
                 "laggard='spill', 'reread' or 'drop' in Graph.run."
             )
-        try:
-            self._condition.wait()
-        finally:
-            with _waiting_lock:
-                _waiting.pop(me, None)
+        self._condition.wait()
+
+    def _wake(self) -> None:
+        """Let everybody who waits look again; from now on they no longer count as waiting."""
+        with _waiting_lock:
+            for each in self._cursors:
+                _waiting.pop(each.thread, None)
+        self._condition.notify_all()
 
     def _spill(self) -> None:
         """Put the newest chunk that is in memory on disk: the laggard takes it last."""
@@ -226,4 +230,4 @@ class Ring:
                 if isinstance(chunk, Path):
                     chunk.unlink(missing_ok=True)
             self._first = max(self._first, min(slowest, self._next))
-            self._condition.notify_all()
+            self._wake()

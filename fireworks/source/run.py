@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -34,6 +35,8 @@ class Run:
         epoch: The epoch, from 0.
         laggard: What happens when readers of a shared stream drift apart; see `Graph.run`.
         ring: Chunks of a shared stream that are kept for the reader that lags.
+        threaded: Whether readers run in threads of their own, so that one can wait for another
+            that has not begun.
     """
 
     def __init__(
@@ -43,10 +46,13 @@ class Run:
         *,
         laggard: Laggard = "block",
         ring: int = RING_SIZE,
+        threaded: bool = False,
     ) -> None:
         self.epoch = epoch
         self._laggard: Laggard = laggard
         self._ring_size = ring
+        self._threaded = threaded
+        self._lock = threading.Lock()
         self._rings: dict[int, Ring] = {}
         self._readers = _readers(sinks)
 
@@ -62,15 +68,17 @@ class Run:
         """
         if self._readers.get(id(source), 0) < 2:
             return self._flow(source, start)
-        ring = self._rings.get(id(source))
-        if ring is None:
-            ring = self._rings[id(source)] = Ring(
-                lambda at: self._flow(source, at),
-                readers=self._readers[id(source)],
-                size=self._ring_size,
-                laggard=self._laggard,
-                name=repr(source),
-            )
+        with self._lock:
+            ring = self._rings.get(id(source))
+            if ring is None:
+                ring = self._rings[id(source)] = Ring(
+                    lambda at: self._flow(source, at),
+                    readers=self._readers[id(source)],
+                    size=self._ring_size,
+                    laggard=self._laggard,
+                    name=repr(source),
+                    threaded=self._threaded,
+                )
         return ring.reader(repr(reader) if reader is not None else "the end of the graph", start)
 
     def close(self) -> None:

@@ -56,11 +56,16 @@ def saved(source: Source, epoch: int, position: Position) -> dict[str, Any]:
     """Return the state of a pass over a source, everything upstream included."""
     graph, lines = source.graph_description()
     own = {key: state for key, each in graph.items() if (state := each.own_state())}
+    ranks = source.ranks
+    if source.indexed and position is not None:
+        # Rows of all ranks together: equal on every rank, and to be taken up by other ranks.
+        position = min(position * source.item_rows, source.num_rows) * ranks
     return {
         "version": _VERSION,
         "graph": lines,
         "epoch": epoch,
         "position": position,
+        "ranks": ranks,
         "sources": own,
     }
 
@@ -85,6 +90,7 @@ def restore(
     try:
         version, lines = state["version"], list(state["graph"])
         epoch, position, own = state["epoch"], state["position"], state["sources"]
+        ranks = state["ranks"]
     except (KeyError, TypeError) as error:
         raise WrongType(f"This is no state of a source: {error} is missing.") from None
     if version != _VERSION:
@@ -92,12 +98,37 @@ def restore(
     graph, here = source.graph_description()
     if lines != here:
         raise StateMismatch(f"The state belongs to another graph. {_difference(lines, here)}")
+    position = _of_this_rank(source, position, ranks)
     for key in own:
         if own[key].get("rows") and key not in rows:
             raise StateMismatch(f"The state of {key!r} has rows beside it; they are missing here.")
     for key, each in graph.items():
         each.restore_own(own.get(key), rows.get(key))
     return epoch, position
+
+
+def _of_this_rank(source: Source, position: Position, ranks: int) -> Position:
+    """Return the position of one rank from what all ranks together have consumed."""
+    if position is None:
+        return None
+    if not source.indexed:
+        if ranks == source.ranks:
+            return position
+        raise StateMismatch(
+            f"The state was taken with {ranks} ranks; here are {source.ranks}. With a filter, "
+            "skipped rows or buckets behind the ShardSource, ranks advance differently, and only "
+            "as many ranks can go on."
+        )
+    rows, left = divmod(position, source.ranks)
+    if rows >= source.num_rows:
+        return len(source)
+    if left or rows % source.item_rows:
+        raise StateMismatch(
+            f"{position} rows were consumed by {ranks} ranks; {source.ranks} ranks with "
+            f"{source.item_rows} rows a batch cannot stand at that row. Choose ranks and batch "
+            "size so that a step of all ranks divides it."
+        )
+    return rows // source.item_rows
 
 
 def _difference(saved: list[str], here: list[str]) -> str:

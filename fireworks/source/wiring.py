@@ -111,6 +111,8 @@ def the_open_end(source: Node) -> Node:
     Raises:
         WiringError: There is none, or there are several.
     """
+    if source.closes_loops and not source.inputs:
+        return source
     unbound = [each for each in upstream(source) if each.needs_inputs and not each.inputs]
     if len(unbound) == 1:
         return unbound[0]

@@ -57,6 +57,11 @@ class FeedbackSource(Source):
         """As many as were sent."""
         return 1
 
+    @property
+    def ranks(self) -> int:
+        """What is sent is sent on one rank."""
+        return 1
+
     def lookahead(self) -> int:
         """Nothing can be announced through a loop."""
         return 0

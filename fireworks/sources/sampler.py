@@ -94,6 +94,8 @@ class SamplerSource(Source):
         self._drawn: dict[tuple[int, int], Rows] = {}
         self._step = 0  # of the last batch handed out
         self._updates: list[tuple[int, Rows, Weights]] = []  # from which step on, rows, weights
+        # Changes that steps drawn ahead have seen already, with the weights that they replaced.
+        self._ahead: list[tuple[int, Rows, Weights, Weights]] = []
 
     # -- what is drawn ----------------------------------------------------------------------------
 
@@ -191,7 +193,7 @@ class SamplerSource(Source):
 
     def own_state(self) -> dict[str, Any] | None:
         """Return that weights were changed, where they were."""
-        if self._steps_ahead is None or (not self._updates and self._sums is None):
+        if self._steps_ahead is None or self._weights is None:
             return None
         return {"rows": True, "step": self._step}
 
@@ -199,9 +201,13 @@ class SamplerSource(Source):
         """Return the weights, and the changes that are still to come into effect."""
         if self.own_state() is None:
             return None
-        weights = self._current_weights()
+        weights, later = self._current_weights().copy(), self._updates
+        for step, rows, new, old in reversed(self._ahead):
+            if step > self._step:
+                weights[rows] = old
+                later = [(step, rows, new), *later]
         changes = [(np.full(len(weights), -1), np.arange(len(weights)), weights)]
-        changes += [(np.full(len(r), step), r, w) for step, r, w in self._updates]
+        changes += [(np.full(len(rows), step), rows, new) for step, rows, new in later]
         step, row, weight = (np.concatenate(each) for each in zip(*changes, strict=True))
         return Message({"step": step, "row": row, "weight": weight})
 
@@ -211,7 +217,7 @@ class SamplerSource(Source):
             return
         step, row, weight = (np.array(rows[name]) for name in ("step", "row", "weight"))
         self._step = state["step"]
-        self._weights, self._sums = weight[step == -1], None
+        self._weights, self._sums, self._ahead = weight[step == -1], None, []
         self._updates = [
             (int(each), row[step == each], weight[step == each])
             for each in np.unique(step[step >= 0])
@@ -226,7 +232,9 @@ class SamplerSource(Source):
             self._updates = [each for each in self._updates if each[0] > step]
         weights = self._current_weights()
         if due:
-            for _, rows, values in due:
+            self._ahead = [each for each in self._ahead if each[0] > self._step]
+            for since, rows, values in due:
+                self._ahead.append((since, rows, values, weights[rows]))
                 weights[rows] = values
             _checked(weights)
             self._sums = None

@@ -61,6 +61,11 @@ class ShardSource(Source):
             raise WrongLength(f"{rows} rows cannot be dealt out evenly to {self.world} ranks.")
         return rows // self.world if self.uneven == "drop" else -(-rows // self.world)
 
+    @property
+    def ranks(self) -> int:
+        """The world."""
+        return self.world
+
     def read(self, rows: Rows) -> Message:
         """Return rows of this rank."""
         return self.input.read(self._above(rows))
