@@ -40,6 +40,9 @@ class FrameSource(Source):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name)
+        if _is_pandas(frame):
+            # While this is held, pandas copies what it writes to in the user's frame.
+            self._held = frame = frame.copy(deep=False)
         message = self._table(frame)
         if columns is not None:
             message = message[list(columns)] if columns else Message()
@@ -63,6 +66,9 @@ class FrameSource(Source):
     def describe(self) -> dict[str, Any]:
         """Return the columns and the number of rows."""
         return {"columns": self.message.columns, "num_rows": len(self.message)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: each for key, each in super().__getstate__().items() if key != "_held"}
 
     def _table(self, frame: Any) -> Message:
         if _is_pandas(frame):

@@ -71,7 +71,9 @@ class LabellingSource(FittingSource[dict[str, Labels]], ABC):
                     raise WrongType(f"Column {column!r}: {error}") from None
         for column in self.labelled:
             if not len(found.get(column, ())):
-                raise WrongValue(f"{self!r} found no labels in {column!r} of {self.input!r}.")
+                raise WrongValue(
+                    f"{self!r} found no labels: {self.input!r} has no rows with {column!r} in them."
+                )
         return {column: Labels(each.take(pc.sort_indices(each))) for column, each in found.items()}
 
     def describe(self) -> dict[str, Any]:

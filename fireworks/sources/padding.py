@@ -102,11 +102,7 @@ class PadSource(Source):
         if self.max_length is not None:
             width = self.max_length if self.fixed else min(longest, self.max_length)
         lengths = np.minimum(full, width)
-        try:
-            fill = np.array(self.value).astype(values.dtype, casting="unsafe")
-        except (OverflowError, ValueError, TypeError):
-            fill = None
-        if fill is None or (fill != self.value and self.value == self.value):
+        if not _fits(self.value, values.dtype):
             raise WrongValue(
                 f"value={self.value!r} does not fit column {column!r} of {values.dtype}; choose "
                 "another value, or convert the column first."
@@ -119,7 +115,7 @@ class PadSource(Source):
             first = np.cumsum(lengths) - lengths  # where each row begins in what is kept
             kept = np.arange(int(lengths.sum())) + np.repeat(starts - first, lengths)
             values = values[kept]
-        padded = np.full((len(full), width), fill)
+        padded = np.full((len(full), width), self.value, values.dtype)
         padded[own] = values
         return padded, lengths
 
@@ -143,3 +139,12 @@ class PadSource(Source):
             f"Column {column!r} cannot be padded: {shown}. PadSource takes lists of numbers; texts "
             "become such with TokenizerSource."
         )
+
+
+def _fits(value: float, dtype: np.dtype[Any]) -> bool:
+    if dtype.kind == "f":
+        return True
+    if value != value or value in (float("inf"), -float("inf")) or value != int(value):
+        return False
+    limits = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return limits[0] <= value <= limits[1]
