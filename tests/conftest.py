@@ -13,15 +13,16 @@ import pytest
 
 def child_processes() -> set[int]:
     """Pids of the living children of this process (Linux; empty elsewhere)."""
-    tasks = Path("/proc/self/task")
-    if not tasks.exists():
-        return set()
+    me = os.getpid()
     pids: set[int] = set()
-    for task in tasks.iterdir():
+    for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
-            pids.update(int(pid) for pid in (task / "children").read_text().split())
-        except FileNotFoundError:  # a thread that has just ended
+            # The name in parentheses may itself hold spaces and parentheses.
+            state, parent = entry.read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):  # one that has just ended
             continue
+        if int(parent) == me and state != "Z":
+            pids.add(int(entry.parent.name))
     return pids
 
 
