@@ -67,7 +67,8 @@ class TensorBlock(Block):
         self._block[: len(old)] = old
 
     def write(self, slots: Rows, column: Column) -> None:
-        copy_rows(column.array.detach(), self._block, slots)
+        values = column.array
+        copy_rows(values.detach() if values.requires_grad else values, self._block, slots)
 
     def read(self, slots: Rows) -> Column:
         return TensorColumn(self._block).take(slots)

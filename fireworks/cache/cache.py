@@ -76,6 +76,7 @@ class MessageCache:
         self._spill = Spill(spill) if spill is not None else None
         self._store: Store | None = None
         self._table = SlotTable()
+        self._full_at: int | None = None  # so many rows, and each that comes replaces another
         self._hits = self._misses = self._insertions = self._evictions = self._refused = 0
 
     # Asking
@@ -307,10 +308,7 @@ class MessageCache:
     def _replace(self, store: Store, ids: Int64Array, slots: Int64Array, message: Message) -> bool:
         """Write new rows over as many that leave: the ordinary insertion into a full cache."""
         table = self._table
-        ordinary = store.fixed and self._rereadable and self._spill is None
-        if not ordinary or self._policy.selective or table.rows != self._capacity(store):
-            return False
-        if slots.max() != ABSENT:
+        if table.rows != self._full_at or np.count_nonzero(slots != ABSENT):
             return False
         victims = self._policy.victims(len(ids), table.evictable)
         if len(victims) != len(ids):
@@ -343,6 +341,9 @@ class MessageCache:
         store.resize(capacity)
         table.resize(capacity)
         self._policy.resize(capacity)
+        ordinary = store.fixed and self._rereadable and self._spill is None
+        if ordinary and not self._policy.selective:
+            self._full_at = self._capacity(store)
 
     def _check_silent(self, plan: Plan, ids: Int64Array) -> None:
         """No row that cannot be read again leaves, or stays out, without a word."""
@@ -393,6 +394,7 @@ class MessageCache:
         """Forget all rows, pins and announcements; the counts of `stats` go on."""
         with self._lock:
             self._table = SlotTable()
+            self._full_at = None
             self._store = None
             self._policy = make_policy(self.policy, self._seed)
             if self._spill is not None:

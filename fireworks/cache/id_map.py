@@ -45,9 +45,10 @@ class IdMap:
         if table is None:
             found = map(self._dict.get, ids.tolist(), repeat(ABSENT))
             return np.fromiter(found, np.int64, len(ids))
-        if not len(ids) or ids.view(np.uint64).max() < len(table):
-            return table.take(ids)
+        # Seen as unsigned, a negative id is larger than any table.
         inside = ids.view(np.uint64) < len(table)
+        if np.count_nonzero(inside) == len(ids):
+            return table.take(ids)
         return np.where(inside, table.take(np.where(inside, ids, 0)), ABSENT)
 
     def set(self, ids: Int64Array, values: Int64Array) -> None:
@@ -56,9 +57,9 @@ class IdMap:
             return
         if self._table is not None:
             self._count += len(ids)
-            highest = int(ids.view(np.uint64).max())
-            if highest >= len(self._table):
-                self._grow(highest)
+            beyond = ids.view(np.uint64) >= len(self._table)
+            if np.count_nonzero(beyond):
+                self._grow(int(ids.view(np.uint64).max()))
         if self._table is None:
             self._dict.update(zip(ids.tolist(), values.tolist(), strict=True))
         else:

@@ -64,7 +64,7 @@ def resolve(rows: object, length: int) -> Rows:
     if numbers.shape[0]:
         # Seen as unsigned, a negative number is larger than any length: one pass checks both ends.
         try:
-            unchecked = numbers.view(np.uint64).max() >= length
+            unchecked = np.count_nonzero(numbers.view(np.uint64) >= length)
         except ValueError:  # the dtype of an array that is not contiguous cannot be viewed
             unchecked = True
         if unchecked:
@@ -163,7 +163,7 @@ def _cannot_select(rows: object) -> str:
 def last_of_each(rows: Int64Array) -> Int64Array | None:
     """Where each row number occurs last, or None where none occurs twice."""
     ordered = np.sort(rows)
-    if not (ordered[1:] == ordered[:-1]).any():
+    if not np.count_nonzero(ordered[1:] == ordered[:-1]):
         return None
     _, first = np.unique(rows[::-1], return_index=True)
     return len(rows) - 1 - first

@@ -50,19 +50,27 @@ class SlotQueue:
 
     def first(self, count: int, allowed: BoolArray) -> Int64Array:
         """The first slots of those allowed, in order; they stay in the queue."""
-        while self._log and not self._live(*self._log[0]).any():
-            self._logged -= len(self._log.popleft()[0])
         chosen: list[Int64Array] = []
-        for slots, stamps in self._log:
-            slots = slots[self._live(slots, stamps) & allowed.take(slots)]
+        for position, (slots, stamps) in enumerate(self._log):
+            live = self._stamps.take(slots) == stamps
+            if np.count_nonzero(live) < len(slots):
+                slots, stamps = slots[live], stamps[live]
+                self._logged += len(slots) - len(live)
+                self._log[position] = slots, stamps
+            if not len(slots):
+                continue
+            allowed_here = allowed.take(slots)
+            if np.count_nonzero(allowed_here) < len(slots):
+                slots = slots[allowed_here]
             chosen.append(slots[:count])
             count -= len(chosen[-1])
             if not count:
                 break
+        while self._log and not len(self._log[0][0]):
+            self._log.popleft()
+        if len(chosen) == 1:
+            return chosen[0]
         return np.concatenate(chosen) if chosen else np.empty(0, np.int64)
-
-    def _live(self, slots: Int64Array, stamps: Int64Array) -> BoolArray:
-        return self._stamps.take(slots) == stamps
 
     def _compact(self) -> None:
         held = (self._stamps != _NEVER).nonzero()[0]

@@ -132,7 +132,8 @@ class TensorColumn(Column):
         if not isinstance(other, TensorColumn):
             return False
         a, b = self._tensor, other._tensor
-        return a.dtype == b.dtype and a.shape[1:] == b.shape[1:] and a.device == b.device
+        same_shape = a.ndim == b.ndim and a.shape[1:] == b.shape[1:]
+        return same_shape and a.dtype == b.dtype and a.device == b.device
 
     def copy(self) -> TensorColumn:
         tensor = self._tensor
@@ -185,7 +186,8 @@ def _take_any_dtype(tensor: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
 def copy_rows(values: torch.Tensor, target: torch.Tensor, rows: Rows) -> None:
     """Write values, cast to the target's dtype, into the given rows of a target, in place."""
     index = rows.tensor if target.is_cpu else rows.tensor.to(target.device)
-    values = values.to(target.dtype)
+    if values.dtype != target.dtype:
+        values = values.to(target.dtype)
     try:
         target.index_copy_(0, index, values)
     except (NotImplementedError, RuntimeError):
