@@ -103,18 +103,17 @@ class SklearnSource(FittingSource[Any]):
     def learn(self) -> Any:
         """Return the transformer if it is fitted, else a clone of it, fitted to all rows."""
         from sklearn.base import clone
-        from sklearn.exceptions import NotFittedError
-        from sklearn.utils.validation import check_is_fitted
 
-        try:
-            check_is_fitted(self.transformer)
+        stateless = _is_stateless(self.transformer)
+        if not stateless and _is_fitted(self.transformer):
             return self.transformer
-        except NotFittedError:
-            estimator: Any = clone(self.transformer)
+        estimator: Any = clone(self.transformer)
         wanted = None
         if self.transformed is not None:
             wanted = [*self.transformed, *([self.target] if self.target else [])]
-        blocks = (rows if wanted is None else rows[wanted] for rows in self.input.blocks())
+        # One without a state learns nothing but the names of its columns.
+        seen = iter([self.input.take(1)]) if stateless else self.input.blocks()
+        blocks = (rows if wanted is None else rows[wanted] for rows in seen)
         if self.incremental:
             fit, steps = estimator.partial_fit, _large(blocks)
         else:
@@ -159,10 +158,11 @@ class SklearnSource(FittingSource[Any]):
         estimator = self.estimator
         given = self._given(message)
         if len(message):
-            made = estimator.transform(given)
+            made = estimator.transform(_nameless(given, estimator))
         else:
             # Transformers refuse tables without rows: let them see one, and keep none of it.
-            made = estimator.transform(self._given(self.input.take(1)))[:0]
+            seen = self._given(self.input.take(1))
+            made = estimator.transform(_nameless(seen, estimator))[:0]
         if hasattr(made, "toarray"):
             made = made.toarray()
         names = [str(each) for each in getattr(made, "columns", ())]
@@ -181,11 +181,12 @@ class SklearnSource(FittingSource[Any]):
         return {name: np.ascontiguousarray(table[:, i]) for i, name in enumerate(names)}
 
     def _names(self, estimator: Any, given: Any, width: int) -> list[str]:
+        known = [str(each) for each in getattr(given, "columns", ())]
         try:
-            names = [str(each) for each in estimator.get_feature_names_out()]
+            names = [str(each) for each in estimator.get_feature_names_out(known or None)]
         except (AttributeError, ValueError):
             # A function, say, that does not tell what it makes: of as many columns, the same.
-            names = [str(each) for each in getattr(given, "columns", ())]
+            names = known
         if len(names) != width:
             raise WrongType(
                 f"{_kind(estimator)} does not name its {width} features (get_feature_names_out); "
@@ -256,6 +257,29 @@ def _reads_texts(transformer: Any) -> bool:
         transformer = steps[0][1]
     tags = getattr(transformer, "__sklearn_tags__", None)
     return tags is not None and bool(tags().input_tags.string) and not tags().input_tags.two_d_array
+
+
+def _is_stateless(transformer: Any) -> bool:
+    tags = getattr(transformer, "__sklearn_tags__", None)
+    return tags is not None and not tags().requires_fit
+
+
+def _is_fitted(transformer: Any) -> bool:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(transformer)
+    except NotFittedError:
+        return False
+    return True
+
+
+def _nameless(given: Any, estimator: Any) -> Any:
+    """Take the names away for a transformer that was fitted to an array, which warns of them."""
+    if hasattr(given, "columns") and not hasattr(estimator, "feature_names_in_"):
+        return given.to_numpy()
+    return given
 
 
 def _kind(transformer: Any) -> str:

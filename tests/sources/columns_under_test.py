@@ -23,13 +23,13 @@ from fireworks.sources import (
     MessageSource,
     OneHotSource,
     PadSource,
-    SklearnSource,
     ShufflerSource,
+    SklearnSource,
     TensorSource,
     TokenizerSource,
 )
 
-WORDS = "a cat sat on a mat and a dog sat on a log beside the fog".split()
+WORDS = ["a", "cat", "sat", "on", "a", "mat", "and", "a", "dog", "ran", "off", "to", "sea"]
 
 
 def table(num_rows: int = 23) -> MessageSource:

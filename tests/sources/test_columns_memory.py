@@ -62,7 +62,7 @@ class Point:
     y: str
 
 
-Pair = namedtuple("Pair", "x y")  # noqa: PYI024
+Pair = namedtuple("Pair", "x y")
 
 
 def points():
