@@ -33,9 +33,15 @@ def batch_counts(file: BinaryIO) -> list[tuple[int, NDArray[np.int64]]]:
     """
     try:
         blocks = _blocks(file)
-        return [_counts(file, int(block["offset"]), int(block["head"])) for block in blocks]
     except (struct.error, IndexError) as error:
         raise ValueError(f"its footer is damaged ({error})") from error
+    counts: list[tuple[int, NDArray[np.int64]]] = []
+    for block in blocks:
+        try:
+            counts.append(_counts(file, int(block["offset"]), int(block["head"])))
+        except (struct.error, IndexError, ValueError, OSError) as error:
+            raise ValueError(f"the head of record batch {len(counts)} is damaged") from error
+    return counts
 
 
 def node_count(kind: ArrowType) -> int:
@@ -75,7 +81,7 @@ def _counts(file: BinaryIO, offset: int, size: int) -> tuple[int, NDArray[np.int
     message = _root(head)
     at = _field(head, message, 2)
     if not at:
-        raise ValueError("its footer is damaged")
+        raise ValueError("it is no record batch")
     batch = at + _number(head, "<I", at)
     rows = _field(head, batch, 0)
     nodes = _vector(head, batch, 1, _NODE)

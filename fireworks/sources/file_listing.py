@@ -154,3 +154,11 @@ def retried(on_error: OnError, action: Callable[[], T]) -> T:
         except OSError:
             time.sleep(wait * 2**attempt)
     return action()
+
+
+def is_of_the_system(error: Exception) -> bool:
+    """Whether the system failed (a disk, a network), not the content of a file.
+
+    Arrow and Pillow raise OSError for bad content too, without an error number.
+    """
+    return isinstance(error, OSError) and error.errno is not None

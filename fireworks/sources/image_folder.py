@@ -195,6 +195,8 @@ class ImageFolderSource(Source):
         except FireworksError:
             raise
         except (OSError, ValueError, SyntaxError) as error:  # what Pillow raises for bad content
+            if file_listing.is_of_the_system(error):
+                raise
             file.check()
             raise DamagedFile(f"{file}: the image cannot be decoded: {error}.") from error
 

@@ -110,7 +110,9 @@ def _table(data: bytes, options: Any) -> ArrowTable:
     _check_objects(data)
     read = json.ReadOptions(use_threads=len(data) > _WORTH_THREADS, block_size=len(data) + 1)
     try:
-        return json.read_json(pa.BufferReader(data), read, options)
+        table = json.read_json(pa.BufferReader(data), read, options)
+        table.validate(full=True)  # the parser takes any bytes as text
+        return table
     except pa.ArrowException as error:
         raise ValueError(str(error)) from error
 

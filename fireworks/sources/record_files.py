@@ -153,6 +153,7 @@ class RecordFileSource(Source):
 
         A position is a file, a byte (of the decompressed content) and a line.
         """
+        _ = self._schema  # what is wrong with all of the files is told even where they have no rows
         number, offset, line = start or (0, 0, 0)
         while number < len(self.files):
             for block in self._blocks_of(self.files[number], offset, line):

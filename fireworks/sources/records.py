@@ -119,46 +119,58 @@ def blocks(
 ) -> Generator[Block]:
     """Yield the records of a file from ``offset`` on, about ``size`` bytes at a time.
 
+    What a block holds follows from where it begins, so that a resume gives the same blocks.
+
     Raises:
         DamagedFile: The compressed content is damaged or cut off, or a record has no end.
         FileChanged: The file was written to, or has vanished.
     """
     with opened(file, codec) as stream:
         _forward(stream, offset, codec)
-        rest = b""
+        buffer, ended = b"", False
         want = size
         while True:
-            try:
-                chunk = stream.read(want)
-            except (pa.ArrowException, OSError) as error:
-                if codec is None:
-                    raise  # the system's failure, not the file's
+            if len(buffer) < want and not ended:
+                try:
+                    more = _filled(stream, want - len(buffer))
+                except (pa.ArrowException, OSError) as error:
+                    if codec is None:
+                        raise  # the system's failure, not the file's
+                    file.check()
+                    raise DamagedFile(
+                        f"{file}, behind line {line}: its {codec} content is damaged or cut off: "
+                        f"{error}."
+                    ) from error
                 file.check()
-                raise DamagedFile(
-                    f"{file}, behind line {line}: its {codec} content is damaged or cut off: "
-                    f"{error}."
-                ) from error
-            file.check()
-            data = rest + chunk
-            ends = split(data, not chunk)
+                buffer += more
+                ended = len(buffer) < want
+            data = buffer[:want]
+            final = ended and len(data) == len(buffer)
+            ends = split(data, final)
             if len(ends):
                 cut = int(ends[-1])
-                starts = np.append(0, ends[:-1])
-                block = Block(file, offset, line, data[:cut], starts, ends)
+                block = Block(file, offset, line, data[:cut], np.append(0, ends[:-1]), ends)
                 yield block
                 offset, line = block.next_offset, block.next_line
-                rest = data[cut:]
+                buffer = buffer[cut:]
                 want = size
-            else:
-                rest = data
-                want = max(size, len(data))  # a long record is not searched again and again
-            if len(rest) > _RECORD_BYTES and not len(ends) and split is not fasta_ends:
+            elif len(data) > _RECORD_BYTES and split is not fasta_ends:
                 raise DamagedFile(
                     f"{file}, line {line}: the record that begins here has no end within "
                     f"{_RECORD_BYTES >> 20} MiB. Is a quote opened and never closed?"
                 )
-            if not chunk:
+            else:
+                want *= 2  # a long record is not searched again and again
+            if final:
                 return
+
+
+def _filled(stream: BinaryIO, size: int) -> bytes:
+    """Read so many bytes, or up to the end; one read of a compressed stream may give fewer."""
+    data = stream.read(size)
+    while 0 < len(data) < size and (more := stream.read(size - len(data))):
+        data += more
+    return data
 
 
 def _forward(stream: BinaryIO, offset: int, codec: str | None) -> None:

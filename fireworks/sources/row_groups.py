@@ -15,7 +15,7 @@ from fireworks.errors import DamagedFile, FileChanged, FireworksError, SchemasDi
 from fireworks.message import Message, concat
 from fireworks.source import OnError, Rows, Source
 from fireworks.sources import column_kinds, file_listing
-from fireworks.sources.column_kinds import ArrowField, ArrowSchema, ArrowTable, MissingCell, Types
+from fireworks.sources.column_kinds import ArrowField, ArrowSchema, ArrowTable, Types
 from fireworks.sources.file_listing import DataFile, Paths
 from fireworks.sources.group_cache import GroupCache
 from fireworks.sources.row_plan import RowPlan, own_copy
@@ -215,22 +215,23 @@ class GroupedFileSource(Source):
         def decode() -> Message:
             file.check()
             table = self._table(file, inside, names)
+            file.check()
             if table.num_rows != length:
                 raise ValueError(f"it has {table.num_rows} rows where its footer says {length}")
             return column_kinds.as_message(table, layout.schema)
 
         try:
-            message = file_listing.retried(self.on_error, decode)
+            return file_listing.retried(self.on_error, decode)
         except FileChanged:
             raise
-        except (pa.ArrowException, OSError, ValueError, MissingCell) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if file_listing.is_of_the_system(error):
+                raise
             file.check()
             raise DamagedFile(
                 f"{file}, row group {inside}: {_first_line(error)}. Write the file anew, or leave "
                 'such groups out with on_error="skip".'
             ) from error
-        file.check()
-        return message
 
     # -- layout -----------------------------------------------------------------------------------
 
@@ -283,7 +284,7 @@ class GroupedFileSource(Source):
         try:
             return file_listing.retried(self.on_error, read)
         except (pa.ArrowException, OSError, ValueError) as error:
-            if isinstance(error, FireworksError):
+            if isinstance(error, FireworksError) or file_listing.is_of_the_system(error):
                 raise
             file.check()
             raise DamagedFile(
