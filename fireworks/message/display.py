@@ -74,6 +74,8 @@ def _kind(column: Column) -> str:
 def _values(column: Column) -> list[Any]:
     values = column.present("")
     if isinstance(values, torch.Tensor):
+        if values.is_meta:
+            return ["?"] * len(values)
         return list(values.detach().cpu())
     return list(values)
 
