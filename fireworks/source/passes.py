@@ -103,7 +103,7 @@ def _items(
     """Yield the items of an epoch of an indexed source; the position counts items."""
     num_rows = source.num_rows
     first = epoch * num_rows
-    together = max(1, ROWS_PER_READ // size)
+    together = ROWS_PER_READ if size == 1 else 1  # batches are what was asked for
     length = -(-num_rows // size)
     announce = _announcer(source, first)
     for item in range(start, length, together):

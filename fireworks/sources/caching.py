@@ -61,6 +61,11 @@ class CachingSource(Source):
         """Hits, misses, insertions, evictions and bytes of the cache so far."""
         return self._cache.stats
 
+    @property
+    def cached_ids(self) -> Rows:
+        """The rows that are held, in increasing order."""
+        return self._cache.ids
+
     def read(self, rows: Rows) -> Message:
         """Return the rows asked for, from memory as far as they are there."""
         if not len(rows):

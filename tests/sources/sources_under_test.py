@@ -105,6 +105,8 @@ INDEXED: dict[str, Callable[[], Source]] = {
     "BatchingSource/drop_last": lambda: (
         rows() >> ShufflerSource(1) >> BatchingSource(5, drop_last=True)
     ),
+    "BatchingSource/pad": lambda: rows() >> ShufflerSource(1) >> BatchingSource(5, pad=True),
+    "BatchingSource/buckets": lambda: rows() >> BatchingSource(4, bucket_by="i", seed=2),
     "CachingSource": lambda: rows() >> CachingSource(max_rows=10) >> ShufflerSource(1),
     "CachingSource/forecast": lambda: (
         rows(100)
@@ -145,6 +147,7 @@ STREAMED: dict[str, Callable[[], Source]] = {
     ),
     "BatchingSource": lambda: Stream() >> BatchingSource(5),
     "BatchingSource/drop_last": lambda: Stream() >> BatchingSource(5, drop_last=True),
+    "BatchingSource/pad": lambda: Stream() >> BatchingSource(5, pad=True),
     "NormalizerSource": lambda: Stream() >> NormalizerSource("x_i"),
     "ShufflerSource/window": lambda: Stream() >> ShufflerSource(1, window=10) >> BatchingSource(3),
     "FilterSource": lambda: (
