@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,10 +31,12 @@ def animals(**more) -> MessageSource:
 
 
 class Counting(Source):
-    num_rows = 6
-
     def __init__(self):
         self.asked = 0
+
+    @property
+    def num_rows(self):
+        return 6
 
     def read(self, rows):
         self.asked += len(rows)
@@ -91,7 +94,7 @@ class TestLabeler:
             source.to_labels([0])
 
     def test_unknown_labels(self):
-        known = {"labels": ["cat", "dog"]}
+        known: Any = {"labels": ["cat", "dog"]}
         with pytest.raises(WrongValue, match="'animal'.*Row 0 is 'eel', .* 2 labels.*unknown="):
             (animals() >> LabelerSource("animal", **known)).read_all()
         source = animals() >> LabelerSource("animal", **known, unknown=-100)
@@ -125,7 +128,7 @@ class TestLabeler:
         assert concat(list(source))["y"].tolist() == [2, 1, 0]
 
     def test_fitted_on_another(self):
-        train = animals() >> LabelerSource("animal")
+        train = LabelerSource("animal", inputs=animals())
         test = MessageSource({"animal": ["dog"]}) >> LabelerSource("animal", fitted=train)
         assert test.read_all()["animal"].tolist() == [1]
         copy = pickle.loads(pickle.dumps(test))
@@ -133,6 +136,7 @@ class TestLabeler:
         assert copy._fitted is None  # the training data stays at home
 
     def test_bad_input(self):
+        untyped: Any = LabelerSource
         with pytest.raises(WrongValue, match="at least one column"):
             LabelerSource([])
         with pytest.raises(WrongValue, match="'a' is given twice"):
@@ -144,11 +148,11 @@ class TestLabeler:
         with pytest.raises(WrongType, match="'y'.*strings, numbers"):
             LabelerSource("y", labels=["a", 1])
         with pytest.raises(WrongType, match="another LabelerSource, not MessageSource"):
-            LabelerSource("y", fitted=animals())
+            untyped("y", fitted=animals())
         with pytest.raises(WrongValue, match="not both"):
             LabelerSource("y", labels=["a"], fitted=LabelerSource("y"))
         with pytest.raises(WrongType, match="unknown"):
-            LabelerSource("y", unknown="a")
+            untyped("y", unknown="a")
         with pytest.raises(ColumnNotFound, match="Did you mean 'animal'"):
             (animals() >> LabelerSource("animl")).read_all()
         with pytest.raises(WrongType, match="int64 values .* labels of type large_string"):
@@ -187,22 +191,23 @@ class TestOneHot:
         assert source[2]["i"].tolist() == [[False, False, True, False, False, False]]
 
     def test_unknown(self):
-        some = {"labels": ["cat"]}
+        some: Any = {"labels": ["cat"]}
         source = animals() >> OneHotSource("animal", **some, unknown="zeros")
         assert source.read_all()["animal"].tolist() == [[0], [1], [0], [1]]
         with pytest.raises(WrongValue, match="Row 0 is 'eel'"):
             (animals() >> OneHotSource("animal", **some)).read_all()
 
     def test_fitted_on_another(self):
-        train = animals() >> OneHotSource("animal")
+        train = OneHotSource("animal", inputs=animals())
         test = MessageSource({"animal": ["dog"]}) >> OneHotSource("animal", fitted=train)
         assert test.read_all()["animal"].tolist() == [[0, 1, 0]]
 
     def test_bad_input(self):
+        untyped: Any = OneHotSource
         with pytest.raises(WrongValue, match="unknown"):
-            OneHotSource("y", unknown="ignore")
+            untyped("y", unknown="ignore")
         with pytest.raises(WrongType, match="dtype"):
-            OneHotSource("y", dtype="float32")
+            untyped("y", dtype="float32")
 
 
 class TestLabel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections import namedtuple
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -145,17 +146,18 @@ class TestIterable:
         assert not caplog.records
 
     def test_bad_input(self):
+        untyped: Any = IterableSource
         for bad in (3, "abc", {"x": [1]}, Message({"x": [1]})):
             with pytest.raises(WrongType, match="iterable of Messages, dicts or records"):
-                IterableSource(bad)
+                untyped(bad)
         with pytest.raises(WrongType, match="Element 1 is 5 "):
             list(IterableSource([{"x": 1}, 5]))
         with pytest.raises(WrongType, match="must return an iterable; it returned int"):
-            list(IterableSource(lambda: 3))
+            list(untyped(lambda: 3))
         with pytest.raises(WrongValue, match="chunk_rows"):
             IterableSource([], chunk_rows=0)
         with pytest.raises(WrongValue, match="dicts"):
-            IterableSource([], dicts="rows")
+            untyped([], dicts="rows")
 
     def test_pickling(self):
         assert pickle.loads(pickle.dumps(IterableSource(points))).read_all()["x"].sum() == 10
@@ -211,6 +213,7 @@ class TestFunction:
             FunctionSource(fails, 3).read(np.array([1]))
 
     def test_bad_input(self):
+        untyped: Any = FunctionSource
         with pytest.raises(WrongLength, match="squares_of_two, was asked for 3 rows and returned"):
 
             def squares_of_two(rows):
@@ -218,14 +221,14 @@ class TestFunction:
 
             FunctionSource(squares_of_two, 3).read_all()
         with pytest.raises(WrongType, match="takes a function"):
-            FunctionSource([1], 3)
+            untyped([1], 3)
         with pytest.raises(WrongType, match="cannot be made of int"):
-            FunctionSource(lambda rows: 3, 3).read_all()
+            untyped(lambda rows: 3, 3).read_all()
         for bad in (-1, 2.5, None):
             with pytest.raises(WrongValue, match="num_rows"):
-                FunctionSource(squares, bad)
+                untyped(squares, bad)
         with pytest.raises(WrongValue, match="IterableSource"):
-            FunctionSource(squares, 3, on_error="skip")
+            untyped(squares, 3, on_error="skip")
 
     def test_pickling(self):
         source = FunctionSource(squares, 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,7 +138,8 @@ class TestFitting:
         assert source.input.statistics.rows == 41
 
     def test_fitted_on_another(self):
-        train = MessageSource({"a": [10.0, 30.0]}) >> SklearnSource(StandardScaler(), "a")
+        rows = MessageSource({"a": [10.0, 30.0]})
+        train = SklearnSource(StandardScaler(), "a", inputs=rows)
         test = MessageSource({"a": [40.0]}) >> SklearnSource(fitted=train)
         assert test.read_all()["a"].tolist() == [2]
 
@@ -165,6 +167,7 @@ class TestFitting:
 
 class TestBadInput:
     def test_arguments(self):
+        untyped: Any = SklearnSource
         with pytest.raises(WrongValue, match="a transformer or fitted="):
             SklearnSource()
         with pytest.raises(WrongValue, match="and not both"):
@@ -175,7 +178,7 @@ class TestBadInput:
         with pytest.raises(WrongValue, match="at least one column"):
             SklearnSource(PCA(), [])
         with pytest.raises(WrongType, match="dtype of torch"):
-            SklearnSource(PCA(), dtype=np.float32)
+            untyped(PCA(), dtype=np.float32)
 
     def test_columns(self):
         with pytest.raises(ColumnNotFound, match="Did you mean 'text'"):

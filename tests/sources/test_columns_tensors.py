@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,8 +46,9 @@ class TestTensor:
             (rows >> TensorSource()).read_all()
         with pytest.raises(ColumnNotFound, match="'b'"):
             (rows >> TensorSource("b")).read_all()
+        untyped: Any = TensorSource
         with pytest.raises(WrongType, match="dtype of torch"):
-            TensorSource(dtype="float32")
+            untyped(dtype="float32")
 
 
 LISTS = [[1, 2, 3], [], [4], [5, 6]]
@@ -122,13 +124,14 @@ class TestPad:
         assert (MessageSource(empty) >> PadSource("t")).read_all()["t"].shape == (0, 0)
 
     def test_bad_input(self):
+        untyped: Any = PadSource
         with pytest.raises(WrongValue, match="at least one column"):
             PadSource([])
         for bad in (0, 1.5):
             with pytest.raises(WrongValue, match="max_length"):
-                PadSource("t", max_length=bad)
+                untyped("t", max_length=bad)
         with pytest.raises(WrongValue, match="side"):
-            PadSource("t", side="both")
+            untyped("t", side="both")
         for bad in (0.5, np.nan, 2**70):
             with pytest.raises(WrongValue, match="does not fit column 't' of int64"):
                 self.padded(value=bad)

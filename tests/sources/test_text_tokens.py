@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import pickle
 import re
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fireworks import Message, concat
+from fireworks import Message, Source, concat
 from fireworks.errors import (
     ColumnNotFound,
     DamagedFile,
@@ -37,7 +38,7 @@ def texts(values=None) -> MessageSource:
     return MessageSource({"text": values, "i": range(len(values))})
 
 
-def tokens(source: TokenizerSource, row: int) -> list[str]:
+def tokens(source: Source, row: int) -> list[str]:
     return source.vocabulary.decode(source[row]["text"][0])
 
 
@@ -78,7 +79,7 @@ class TestTokenizer:
         def plain(text: str) -> list[str]:
             found = []
             for piece in re.sub(r"([^\w'\s])", r" \1 ", text).split():
-                start, word, end = re.fullmatch(r"('*)(.*?)('*)", piece).groups()
+                start, word, end = re.findall(r"^('*)(.*?)('*)$", piece)[0]
                 found += [each for each in (start, word, end) if each]
             return found
 
@@ -106,7 +107,7 @@ class TestTokenizer:
         assert list(limited.vocabulary) == ["<pad>", "<unk>", "a"]
 
     def test_begin_and_end(self):
-        around = {"begin": "<bos>", "end": "<eos>"}
+        around: Any = {"begin": "<bos>", "end": "<eos>"}
         source = texts() >> TokenizerSource("text", **around)
         assert tokens(source, 0) == ["<bos>", "b", "a", ",", "b", "!", "<eos>"]
         assert tokens(source, 1) == ["<bos>", "<eos>"]
@@ -135,7 +136,7 @@ class TestTokenizer:
         vocabulary = Vocabulary(["a"], specials=["<unk>"])
         source = texts() >> TokenizerSource("text", vocabulary=vocabulary)
         assert source[2]["text"][0].tolist() == [1, 0, 0]
-        train = texts() >> TokenizerSource("text")
+        train = TokenizerSource("text", inputs=texts())
         test = texts(["c d"]) >> TokenizerSource("text", fitted=train)
         assert test[0]["text"][0].tolist() == [6, 1]
         assert pickle.loads(pickle.dumps(test)).read_all() == test.read_all()
@@ -153,10 +154,11 @@ class TestTokenizer:
         assert len(texts([]) >> TokenizerSource("text")) == 0
 
     def test_bad_input(self):
+        untyped: Any = TokenizerSource
         with pytest.raises(WrongType, match="by is 'words'"):
-            TokenizerSource("text", by="letters")
+            untyped("text", by="letters")
         with pytest.raises(WrongType, match="one column"):
-            TokenizerSource(["text"])
+            untyped(["text"])
         with pytest.raises(WrongValue, match="min_count"):
             TokenizerSource("text", min_count=0)
         with pytest.raises(WrongValue, match="3 special tokens"):
@@ -166,7 +168,7 @@ class TestTokenizer:
         with pytest.raises(WrongValue, match="no special token '<eos>'"):
             TokenizerSource("t", vocabulary=Vocabulary([]), end="<eos>")
         with pytest.raises(WrongType, match="is no Vocabulary"):
-            TokenizerSource("t", vocabulary=["a"])
+            untyped("t", vocabulary=["a"])
         with pytest.raises(ColumnNotFound, match="Did you mean 'text'"):
             (texts() >> TokenizerSource("texts")).read_all()
         with pytest.raises(WrongType, match="'i' is a column of int64"):
@@ -174,7 +176,7 @@ class TestTokenizer:
         with pytest.raises(WrongType, match="row 1 of 'text' is missing.*fillna"):
             (texts(["a", None]) >> TokenizerSource("text")).read_all()
         with pytest.raises(WrongType, match="3 among its tokens"):
-            (texts() >> TokenizerSource("text", by=lambda text: [3])).read_all()
+            (texts() >> untyped("text", by=lambda text: [3])).read_all()
         strict = Vocabulary(["a", "b"], specials=[])
         with pytest.raises(WrongValue, match="'!' is not in the vocabulary, which has no '<unk>'"):
             (texts(["a!"]) >> TokenizerSource("text", vocabulary=strict)).read_all()
@@ -238,12 +240,13 @@ class TestVocabulary:
             Vocabulary.load(tmp_path / "nowhere.json")
 
     def test_bad_input(self):
+        untyped: Any = Vocabulary
         with pytest.raises(WrongValue, match="'a' is given twice"):
             Vocabulary(["a", "b", "a"])
         with pytest.raises(WrongValue, match="special tokens count too"):
             Vocabulary(["<pad>"])
         with pytest.raises(WrongType, match="strings, not 3"):
-            Vocabulary([3])
+            untyped([3])
         with pytest.raises(WrongType, match="specials is a list"):
             Vocabulary([], specials="<pad>")
 
