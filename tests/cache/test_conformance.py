@@ -203,7 +203,7 @@ def test_as_the_model_does(policy: str, operations: list[tuple[str, list[int]]])
 @pytest.mark.parametrize("policy", POLICIES)
 def test_equal_operations_give_equal_caches(policy: str) -> None:
     def run() -> tuple[list[int], Any]:
-        limits = {} if policy == "unbounded" else {"max_rows": 50}
+        limits: dict[str, Any] = {} if policy == "unbounded" else {"max_rows": 50}
         cache = MessageCache(**limits, policy=policy, seed=7)
         generator = np.random.default_rng(0)
         for _ in range(60):

@@ -241,7 +241,7 @@ class TestScikitLearn:
             ]
         )
 
-    def pipeline(self) -> Pipeline:
+    def pipeline(self) -> Any:
         return Pipeline([("columns", self.transformer()), ("model", LogisticRegression())])
 
     def test_pipeline(self, frame: pd.DataFrame, table: Message, target: np.ndarray) -> None:

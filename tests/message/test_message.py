@@ -525,6 +525,7 @@ class TestKindsAndDevices:
         weights.grad = None
         message[[0]] = {"w": torch.zeros(1, 2)}
         concat([message, message]).groupby("k").sum()["w"].sum().backward()
+        assert weights.grad is not None
         assert weights.grad.tolist() == [[0, 0], [2, 2], [2, 2], [2, 2]]
 
 
