@@ -32,13 +32,13 @@ class _NumRowsOfTheInput:
     def __get__(self, source: Source | None, owner: type) -> Any:
         if source is None:
             return self
-        if source.indexed and not source.inputs and not source.needs_inputs:
-            raise WrongType(
-                f"{owner.__name__} implements read; it needs num_rows beside it, as an attribute "
-                "or a property."
-            )
+        if source.inputs or source.needs_inputs:
+            return source.input.num_rows  # a stream further up says that it is one
         source.require_index()
-        return source.input.num_rows
+        raise WrongType(
+            f"{owner.__name__} implements read; it needs num_rows beside it, as an attribute or a "
+            "property."
+        )
 
 
 class Source(Node):
@@ -146,7 +146,8 @@ class Source(Node):
             WrongType: The source is a stream.
             RowOutOfRange: A row is negative, or there are no rows.
         """
-        self.require_index()
+        if "transform" not in self._methods:
+            self.require_index()
         return self.checked(self.input.read(rows))
 
     def stream(self, start: Any = None) -> Iterator[Message | tuple[Message, Any]]:
@@ -212,6 +213,11 @@ class Source(Node):
     def item_rows(self) -> int:
         """Rows in one item: the batch size after a ``BatchingSource``, otherwise 1."""
         return self.input.item_rows if len(self._inputs) == 1 else 1
+
+    @property
+    def passes_rows(self) -> bool:
+        """Whether `read` hands its rows up as they come, so that they are checked further up."""
+        return "transform" in self._methods
 
     @property
     def ranks(self) -> int:

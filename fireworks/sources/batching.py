@@ -86,6 +86,11 @@ class BatchingSource(Source):
         return self.batch_size
 
     @property
+    def passes_rows(self) -> bool:
+        """Whether the input's rows stand where they stood."""
+        return not (self.drop_last or self.pad or self.bucket_by)
+
+    @property
     def varies(self) -> bool:
         """Whether the input does, or the rows come in buckets."""
         return self.bucket_by is not None or self.input.varies
@@ -130,7 +135,7 @@ class BatchingSource(Source):
         }
 
     def _above(self, rows: Rows) -> Rows:
-        if not len(rows) or not (self.drop_last or self.pad or self.bucket_by):
+        if not len(rows) or self.passes_rows:
             return rows
         epochs, places = np.divmod(rows, self.num_rows)
         total = self.input.num_rows

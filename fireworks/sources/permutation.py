@@ -17,6 +17,11 @@ _ROUNDS = 8
 _BLOCK = 8_192
 """Places computed at once: what is worked on stays in the processor's cache."""
 
+_BLOCKS_KEPT = 3
+
+_FEW = 32
+"""So few places are computed by themselves: a block costs as much as some 8,000."""
+
 
 class KeyedPermutation:
     """A permutation of ``0 … n - 1`` of which any part can be computed, in constant memory.
@@ -36,10 +41,30 @@ class KeyedPermutation:
         self._a = max(1, math.isqrt(n - 1) + 1)
         self._b = -(-n // self._a)
         words = np.random.SeedSequence(key).generate_state(2 * _ROUNDS, np.uint64)
+        self._blocks: dict[int, Indices] = {}
         self._keys = words.reshape(_ROUNDS, 2) | np.uint64(1)
 
     def __call__(self, places: Indices) -> Indices:
         """Return which number stands at each place, shape (k,); places are below n."""
+        # Batches of a pass lie side by side: they come out of blocks that are computed once.
+        first, last = int(places.min()) // _BLOCK, int(places.max()) // _BLOCK
+        if len(places) < _FEW or last - first > 1:
+            return self._computed(places)
+        blocks = [self._block(number) for number in range(first, last + 1)]
+        block = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+        return block[places - first * _BLOCK]
+
+    def _block(self, number: int) -> Indices:
+        block = self._blocks.get(number)
+        if block is None:
+            start = number * _BLOCK
+            block = self._computed(np.arange(start, min(start + _BLOCK, self.n)))
+            # Several threads may be here at once: each puts back a whole dict.
+            kept = dict(list(self._blocks.items())[-_BLOCKS_KEPT:])
+            self._blocks = {**kept, number: block}
+        return block
+
+    def _computed(self, places: Indices) -> Indices:
         found = np.empty(len(places), np.int64)
         for start in range(0, len(places), _BLOCK):
             block = places[start : start + _BLOCK]

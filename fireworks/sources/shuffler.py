@@ -105,7 +105,8 @@ class ShufflerSource(Source):
         num_rows = self.num_rows
         epoch = int(rows[0]) // num_rows
         places = rows - epoch * num_rows
-        if places.min() >= 0 and places.max() < num_rows:  # all of one epoch, as nearly always
+        # Seen as unsigned, an earlier epoch's rows are larger than any of this one's.
+        if int(places.view(np.uint64).max()) < num_rows:  # all of one epoch, as nearly always
             return epoch * num_rows + self._shuffled(epoch, places)
         shuffled = np.empty_like(rows)
         epochs, places = np.divmod(rows, num_rows)
