@@ -112,6 +112,11 @@ def test_statistics() -> None:
         hits=3, misses=1, insertions=3, evictions=1, rows=2, bytes=2 * (4 + 8 + 2)
     )
     assert cache.stats.hit_rate == 0.75
+    full = MessageCache(max_rows=4)
+    full[[1, 2, 3, 4]] = {"x": torch.ones(4, 2)}
+    full[[5, 6, 7]] = {"x": torch.ones(3, 2)}
+    full[8] = {"x": torch.ones(1, 2)}
+    assert full.stats == CacheStats(insertions=8, evictions=4, rows=4, bytes=32)
     assert CacheStats().hit_rate == 0
 
 

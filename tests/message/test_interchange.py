@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,23 @@ class TestFiles:
         umask = os.umask(0)
         os.umask(umask)
         assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+    def test_a_disk_that_is_full(self, message: Message, tmp_path: Path) -> None:
+        path = tmp_path / "m.arrow"
+        message.save(path)
+        large = Message({"x": torch.randn(100_000)})
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+        try:
+            for write in (large.save, large.to_parquet, large.to_csv):
+                with pytest.raises(OSError, match="too large"):
+                    write(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert Message.load(path) == message
+        assert [each.name for each in tmp_path.iterdir()] == ["m.arrow"]
 
     def test_truncated_files(self, message: Message, tmp_path: Path) -> None:
         path = tmp_path / "m.arrow"
