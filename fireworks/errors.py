@@ -25,6 +25,7 @@
     ├── ExperimentReadOnly      PermissionError
     ├── NotRecorded             OSError      the disk is full or failed while a record was written
     ├── EngineError             RuntimeError a handler or update function failed in a known way
+    │   └── LossNotFinite                    a loss that is NaN or infinite
     └── SweepFailed             RuntimeError no trial of a sweep completed, or none can be started
 
 Each is also the built-in that people would catch.
@@ -138,6 +139,10 @@ class NotRecorded(FireworksError, OSError):
 
 class EngineError(FireworksError, RuntimeError):
     """A trainer or evaluator that cannot do what it was asked."""
+
+
+class LossNotFinite(EngineError):
+    """A loss that is NaN or infinite, before it could reach the weights."""
 
 
 class SweepFailed(FireworksError, RuntimeError):

@@ -1,8 +1,10 @@
 """Training on pytorch-ignite: trainers, evaluators and handlers."""
 
 from fireworks.engine.experiment_logger import ExperimentLogger
+from fireworks.engine.parts import trainer_parts
 from fireworks.engine.tensorboard_logger import TensorBoardLogger
-from fireworks.engine.trainer import StepOutput, create_evaluator, create_trainer
+from fireworks.engine.trainer import create_evaluator, create_trainer
+from fireworks.engine.update import StepOutput
 
 __all__ = [
     "ExperimentLogger",
@@ -10,4 +12,5 @@ __all__ = [
     "TensorBoardLogger",
     "create_evaluator",
     "create_trainer",
+    "trainer_parts",
 ]
