@@ -26,8 +26,8 @@ class FeatherSource(GroupedFileSource):
             list of these.
         columns: The columns to read, in this order; all by default. The others are not decoded.
         types: Types to convert columns to: ``{"age": "Int64", "x": "float32"}``.
-        max_bytes: Bytes of decoded batches and announced rows to hold at the most, beside the one
-            batch that is being decoded.
+        max_bytes: Bytes of decoded batches and announced rows to hold at the most, beside the
+            batches (two at the most) that are being decoded.
         on_error: ``"raise"``, ``"skip"`` to leave damaged batches out (the source then streams),
             or ``Retry(n)`` for file systems that fail now and then.
         name: Tells this source from others of its class.

@@ -33,7 +33,7 @@ class ParquetSource(GroupedFileSource):
         columns: The columns to read, in this order; all by default. The others are not decoded.
         types: Types to convert columns to: ``{"age": "Int64", "x": "float32"}``.
         max_bytes: Bytes of decoded row groups and announced rows to hold at the most, beside the
-            one group that is being decoded.
+            groups (two at the most) that are being decoded.
         on_error: ``"raise"``, ``"skip"`` to leave damaged row groups out (the source then streams),
             or ``Retry(n)`` for file systems that fail now and then.
         name: Tells this source from others of its class.

@@ -12,13 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fireworks.errors import DamagedFile, FileChanged, FireworksError, SchemasDiffer, WrongValue
-from fireworks.message import Message, concat
+from fireworks.message import Message
 from fireworks.source import OnError, Rows, Source
 from fireworks.sources import column_kinds, file_listing
 from fireworks.sources.column_kinds import ArrowField, ArrowSchema, ArrowTable, Types
 from fireworks.sources.file_listing import DataFile, Paths
+from fireworks.sources.gathering import Gathering
 from fireworks.sources.group_cache import GroupCache
-from fireworks.sources.row_plan import RowPlan, own_copy
+from fireworks.sources.row_plan import RowPlan
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class GroupedFileSource(Source):
         suffixes: What the names of the files in a folder end in.
         columns: The columns to read; all by default. The others are not decoded.
         types: Types to convert columns to, by column.
-        max_bytes: Bytes of decoded groups and announced rows to hold at the most, beside one group.
+        max_bytes: Bytes of decoded groups and announced rows to hold, beside two groups.
         on_error: What to do about a damaged group.
         name: Tells this source from others of its class.
     """
@@ -178,32 +179,23 @@ class GroupedFileSource(Source):
 
     # -- groups -----------------------------------------------------------------------------------
 
-    def _group(self, group: int) -> Message:
+    def _group(self, group: int) -> tuple[Message, int]:
         held = self._cache.peek(group)
-        return self._decoded(group) if held is None else held
-
-    def _pick(self, group: int, wanted: list[Rows]) -> list[Message]:
-        message = self._group(group)
-        first = self._layout.first_row[group]
-        return [own_copy(message, rows - first) for rows in wanted]
+        message = self._decoded(group) if held is None else held
+        return message, int(self._layout.first_row[group])
 
     def _direct(self, rows: Rows) -> Message:
         layout = self._layout
         if not len(rows):
             return column_kinds.as_message(layout.schema.empty_table(), layout.schema)
         groups = layout.group_of(rows)
-        if (groups == groups[0]).all():
-            message = self._cache.get(int(groups[0]))
-            return own_copy(message, rows - layout.first_row[groups[0]])
-        order = np.argsort(rows, kind="stable")
-        parts: list[Message] = []
+        order = np.argsort(groups, kind="stable")
+        gathered = Gathering(len(rows))
         for part in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
             group = int(groups[part[0]])
-            parts.append(own_copy(self._cache.get(group), rows[part] - layout.first_row[group]))
-        message = concat(parts)
-        if (order[:-1] < order[1:]).all():
-            return message
-        return message.take(np.argsort(order))
+            gathered.add(self._cache.get(group), rows[part] - layout.first_row[group])
+        message = gathered.message()
+        return message if (order[:-1] < order[1:]).all() else message.take(np.argsort(order))
 
     def _decoded(self, group: int) -> Message:
         layout = self._layout
@@ -295,7 +287,7 @@ class GroupedFileSource(Source):
 
     def _hold_nothing(self) -> None:
         self._cache = GroupCache(self._decoded, self.max_bytes)
-        self._plan = RowPlan(self._group_of, self._pick, self._direct)
+        self._plan = RowPlan(self._group_of, self._group, self._direct)
 
     def _group_of(self, rows: Rows) -> NDArray[np.int64]:
         return self._layout.group_of(rows)

@@ -12,17 +12,21 @@ import itertools
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fireworks.message import Message, concat
-from fireworks.message.kinds.string import StringColumn
 from fireworks.source import Rows
+from fireworks.sources.gathering import Gathering
 
 _SHARES = 16
 """Fetched rows are kept in so many shares, so that those handed out can be let go of early."""
+
+_DECODERS = 2
+"""Groups are decoded so many at a time: what is held beside the rows stays small."""
 
 _PAIRS_LOOKED_AT = 4096
 _SCATTERED = 1 / 64
@@ -43,18 +47,18 @@ class RowPlan:
 
     Args:
         group_of: Returns the group of each row.
-        pick: Given a group and a list of ascending rows of it, returns a Message for each.
+        group: Returns the rows of a group, and the number of its first row.
         direct: Returns rows that were not announced.
     """
 
     def __init__(
         self,
         group_of: Callable[[Rows], NDArray[np.int64]],
-        pick: Callable[[int, list[Rows]], list[Message]],
+        group: Callable[[int], tuple[Message, int]],
         direct: Callable[[Rows], Message],
     ) -> None:
         self._group_of = group_of
-        self._pick = pick
+        self._group = group
         self._direct = direct
         self._lock = threading.Lock()
         self._announced: list[Rows] = []
@@ -175,26 +179,37 @@ class RowPlan:
         group_of = self._group_of(rows)
         order = np.lexsort((rows, share_of, group_of))
         rows, share_of, group_of = rows[order], share_of[order], group_of[order]
-        parts: list[list[Message]] = [[] for _ in range(_SHARES)]
+        stretches = [
+            (int(group_of[span.start]), [_moved(each, span.start) for each in shares])
+            for span in _runs(group_of)
+            for shares in [_runs(share_of[span])]
+        ]
+        wanted = {each.start: np.unique(rows[each]) for _, shares in stretches for each in shares}
+        sizes = np.zeros(_SHARES, np.int64)
+        for start, ones in wanted.items():
+            sizes[share_of[start]] += len(ones)
+        gathered = [Gathering(int(size)) for size in sizes]
         chosen: list[list[Rows]] = [[] for _ in range(_SHARES)]
-        for span in _runs(group_of):
-            shares = [
-                slice(span.start + s.start, span.start + s.stop) for s in _runs(share_of[span])
-            ]
-            wanted = [np.unique(rows[each]) for each in shares]
-            picked = self._pick(int(group_of[span.start]), wanted)
-            for each, one, message in zip(shares, wanted, picked, strict=True):
-                share = int(share_of[each.start])
-                chosen[share].append(one)
-                parts[share].append(message)
-        counts = np.bincount(share_of, minlength=_SHARES)
-        fetched: list[_Share] = []
-        for share, count in enumerate(counts.tolist()):
-            if count:
-                whole = concat(parts[share])
-                parts[share] = []  # only one share is held twice at a time
-                fetched.append(_Share(np.concatenate(chosen[share]), whole, count))
-        return fetched
+        with ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode") as pool:
+            waiting = deque(pool.submit(self._group, group) for group, _ in stretches[:_DECODERS])
+            for i, (_, shares) in enumerate(stretches):
+                message, first = waiting.popleft().result()
+                if i + _DECODERS < len(stretches):
+                    waiting.append(pool.submit(self._group, stretches[i + _DECODERS][0]))
+                for each in shares:
+                    share, ones = int(share_of[each.start]), wanted[each.start]
+                    gathered[share].add(message, ones - first)
+                    chosen[share].append(ones)
+        counts = np.bincount(share_of, minlength=_SHARES).tolist()
+        return [
+            _Share(np.concatenate(chosen[share]), gathered[share].message(), count)
+            for share, count in enumerate(counts)
+            if count
+        ]
+
+
+def _moved(span: slice, by: int) -> slice:
+    return slice(span.start + by, span.stop + by)
 
 
 def _runs(values: NDArray[np.int64]) -> list[slice]:
@@ -202,12 +217,3 @@ def _runs(values: NDArray[np.int64]) -> list[slice]:
     cuts = np.flatnonzero(np.diff(values)) + 1
     bounds = [0, *cuts.tolist(), len(values)]
     return [slice(a, b) for a, b in itertools.pairwise(bounds)]
-
-
-def own_copy(message: Message, rows: Rows) -> Message:
-    """Return rows of a Message in memory of their own, so that the Message can be let go of."""
-    taken = message.take(rows)
-    for name, column in taken.stored.items():
-        if isinstance(column, StringColumn):  # a selection of strings keeps all of them alive
-            taken.stored[name] = column.copy()
-    return taken
