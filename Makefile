@@ -31,7 +31,8 @@ clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage
 
 $(VENV)/installed-%: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(PIP) --editable '.[$*]'
+	@echo "Installing Fireworks with its extra [$*] into $(VENV); the first time takes minutes"
+	@$(PIP) --editable '.[$*]'
 	@touch $@
 
 # Debian and Ubuntu ship Python without the part of venv that installs pip.

@@ -18,6 +18,8 @@ from fireworks.factory.records import Objective, TrialRecord, ranked
 
 logger = logging.getLogger("fireworks.factory")
 
+_STARTING = "importing what the trials need"
+
 
 @final
 class Display:
@@ -68,6 +70,8 @@ class Display:
                 transient=True,
             )
             self._live.start()
+        elif not self._records:
+            logger.info("sweep: %s", _STARTING)
         return self
 
     def __exit__(
@@ -84,6 +88,8 @@ class Display:
 
     def line(self) -> Text:
         """Counts of the trials, the best so far and the time that is left."""
+        if not self._records:
+            return Text(f"sweep: {_STARTING}")
         counts = Counter(record.state for record in self._records)
         finished = sum(record.finished for record in self._records)
         shown = [f"{finished}/{self._trials} trials"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 from fireworks.errors import WrongType, WrongValue
 from fireworks.experiment import Experiment
 from fireworks.factory.backend import Backend
+from fireworks.factory.display import Display
 from fireworks.factory.events import FactoryEvents, Handlers
 from fireworks.factory.fork_server import ForkServer
 from fireworks.factory.proposers import as_proposer
@@ -139,10 +140,12 @@ class Factory:
         with ExitStack() as stack:
             if not self._entered:
                 stack.push(self._close)
+            display = Display(self._sweep.records, trials, self._objective)
+            stack.enter_context(display)
             backend = self._open_backend(train)
             experiment = self._open_experiment()
             file = stack.enter_context(train.file())
-            self._sweep.run(trials, experiment, backend, train.name, file)
+            self._sweep.run(trials, experiment, backend, train.name, file, display)
 
     def close(self) -> None:
         """End the fork server, and close the experiment where the Factory created it."""

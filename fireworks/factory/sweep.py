@@ -9,7 +9,6 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
@@ -110,15 +109,14 @@ class Sweep:
         backend: Backend,
         train: list[str] | None,
         file: int | None,
+        display: Display,
     ) -> None:
         """Run until there are so many trials; see :meth:`fireworks.factory.Factory.run`."""
-        self._experiment, self._backend = experiment, backend
+        self._experiment, self._backend, self._display = experiment, backend, display
         self._train, self._file = train, file
         self._draining = None
         self._begin(trials)
-        with ExitStack() as stack:
-            interrupts = stack.enter_context(Interrupts(backend.wake))
-            self._display = stack.enter_context(Display(self.records, trials, self._objective))
+        with Interrupts(backend.wake) as interrupts:
             try:
                 self._fire(FactoryEvents.STARTED)
                 self._loop(trials, interrupts)
