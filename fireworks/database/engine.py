@@ -44,7 +44,10 @@ def connect(database: Database, *, create: bool = False) -> sa.Engine:
         if create and not file.parent.is_dir():
             raise DatabaseNotFound(f"{file} cannot be created: there is no folder {file.parent}.")
         if not create and not file.is_file():
-            raise DatabaseNotFound(f"There is no database file {file}.")
+            raise DatabaseNotFound(
+                f"There is no database file {file}. Give the path of one that exists, or make it "
+                "with create_table(name, columns, engine)."
+            )
     elif engine.dialect.name == "sqlite":
         raise WrongValue(
             "A SQLite database in memory is gone with its connection. Give a file, or an engine: "
