@@ -49,6 +49,7 @@ class Pass(Iterator[Message]):
         self.position: Position = start
         self._source = source
         self._run = run if owns_run else None
+        self._from_start = start is None
         self._handed_out = 0
         self._steps: Generator[tuple[Message, Position]]
         if source.indexed:
@@ -65,7 +66,7 @@ class Pass(Iterator[Message]):
         try:
             item, position = next(self._steps)
         except StopIteration:
-            if not self._indexed:
+            if not self._indexed and self._from_start:
                 self._source.items_of_last_pass = self._handed_out
             self._source.note(self.epoch, self.position, finished=True)
             self.close()
