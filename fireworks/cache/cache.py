@@ -25,6 +25,7 @@ Int64Array = np.ndarray[Any, np.dtype[np.int64]]
 BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 _FIRST_SLOTS = 1024  # where the number of rows is not bounded
+_MOST_AT_ONCE = 1 << 20  # a limit above it is approached by doubling, should it ever be needed
 
 
 class MessageCache:
@@ -335,15 +336,16 @@ class MessageCache:
         table = self._table
         if rows <= table.slots:
             return
+        slots = max(rows, 2 * table.slots, _FIRST_SLOTS)
         capacity = self._capacity(store)
-        if capacity is None:
-            capacity = max(rows, 2 * table.slots, _FIRST_SLOTS)
-        store.resize(capacity)
-        table.resize(capacity)
-        self._policy.resize(capacity)
+        if capacity is not None:
+            slots = min(capacity, max(slots, _MOST_AT_ONCE))
+        store.resize(slots)
+        table.resize(slots)
+        self._policy.resize(slots)
         ordinary = store.fixed and self._rereadable and self._spill is None
         if ordinary and not self._policy.selective:
-            self._full_at = self._capacity(store)
+            self._full_at = capacity
 
     def _check_silent(self, plan: Plan, ids: Int64Array) -> None:
         """No row that cannot be read again leaves, or stays out, without a word."""

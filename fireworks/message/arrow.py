@@ -106,19 +106,25 @@ def column_to_arrow(column: Column, name: str, coded: bool = False) -> ArrowArra
     return _extended(storage, {"kind": "object", **spec})
 
 
-def column_from_arrow(array: ArrowArray) -> Column:
-    """The column of an Arrow array, ours or any other; shares memory where it can."""
+def column_from_arrow(array: ArrowArray, owned: bool = False) -> Column:
+    """The column of an Arrow array, ours or any other; shares memory where it can.
+
+    Args:
+        array: The Arrow array.
+        owned: Whether nobody else has it, so that tensors, which can be written to, may share its
+            memory too.
+    """
+    kind = array.type
+    if pa.types.is_string(kind) or _is_string_view(kind):
+        array, kind = array.cast(_LARGE_STRING), _LARGE_STRING
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks == 1 else array.combine_chunks()
-        if isinstance(array, pa.ChunkedArray):  # an extension type with no chunks
-            array = pa.concat_arrays(array.chunks) if array.num_chunks else array.type
-    kind = array.type
     if isinstance(kind, ColumnType):
-        return _from_extension(array.storage, kind.spec)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_string_view(kind):
-        return StringColumn(array if kind == _LARGE_STRING else array.cast(_LARGE_STRING))
+        return _from_extension(array.storage, kind.spec, owned)
+    if kind == _LARGE_STRING:
+        return StringColumn(array)
     if pa.types.is_fixed_size_list(kind) and _leaf(kind) is not None and not _has_nulls(array):
-        return _tensor_from_lists(array)
+        return _tensor_from_lists(array, owned)
     if pa.types.is_primitive(kind) or pa.types.is_boolean(kind):
         return _primitive_from_arrow(array)
     if _is_list(kind) and _is_numeric(kind.value_type) and not _has_nulls(array):
@@ -161,17 +167,16 @@ def _tensor_to_arrow(tensor: torch.Tensor) -> ArrowArray:
     return array if standard and shape else _extended(array, spec)
 
 
-def _tensor_from_lists(array: ArrowArray) -> TensorColumn:
+def _tensor_from_lists(array: ArrowArray, owned: bool) -> TensorColumn:
     shape: list[int] = []
     length = len(array)
     while pa.types.is_fixed_size_list(array.type):
         shape.append(array.type.list_size)
         array = array.flatten()
-    values = _writable(array)
-    return TensorColumn(torch.from_numpy(values).reshape(length, *shape))
+    return TensorColumn(_to_tensor(array, owned).reshape(length, *shape))
 
 
-def _from_extension(storage: ArrowArray, spec: Spec) -> Column:
+def _from_extension(storage: ArrowArray, spec: Spec, owned: bool) -> Column:
     kind = spec["kind"]
     if kind == "tensor":
         dtype = getattr(torch, spec["dtype"])
@@ -180,7 +185,7 @@ def _from_extension(storage: ArrowArray, spec: Spec) -> Column:
             return TensorColumn(torch.empty(shape, dtype=dtype))
         while pa.types.is_fixed_size_list(storage.type):
             storage = storage.flatten()
-        tensor = torch.from_numpy(_writable(storage))
+        tensor = _to_tensor(storage, owned)
         if dtype in _COMPLEX:
             return TensorColumn(torch.view_as_complex(tensor.reshape(*shape, 2)))
         return TensorColumn(tensor.view(dtype).reshape(shape))
@@ -336,10 +341,12 @@ def _to_numpy(array: ArrowArray) -> np.ndarray[Any, Any]:
     return array.to_numpy(zero_copy_only=False)
 
 
-def _writable(array: ArrowArray) -> np.ndarray[Any, Any]:
-    """The values in memory that a tensor may own."""
+def _to_tensor(array: ArrowArray, owned: bool) -> torch.Tensor:
+    """The numbers of an array without missing values, in memory that may be written to."""
+    if owned and len(array) and not pa.types.is_boolean(array.type):
+        return torch.from_dlpack(array)
     values = _to_numpy(array)
-    return values if values.flags.writeable else values.copy()
+    return torch.from_numpy(values if values.flags.writeable else values.copy())
 
 
 def _leaf(kind: ArrowType) -> ArrowType | None:

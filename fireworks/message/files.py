@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import pyarrow as pa
 
 from fireworks.errors import ColumnNotFound, DamagedFile, FireworksError, WrongType, suggest
@@ -30,10 +29,10 @@ def table_from_columns(columns: Mapping[str, Column], coded: bool = False) -> Ar
     return pa.Table.from_arrays(arrays, names=list(columns))
 
 
-def columns_from_table(table: ArrowTable) -> dict[str, Column]:
-    """The columns of a pyarrow Table."""
+def columns_from_table(table: ArrowTable, owned: bool = False) -> dict[str, Column]:
+    """The columns of a pyarrow Table; ``owned``: nobody else has it."""
     return {
-        str(name): column_from_arrow(column)
+        str(name): column_from_arrow(column, owned)
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
 
@@ -83,15 +82,16 @@ def load(path: str | os.PathLike[str]) -> dict[str, Column]:
         DamagedFile: The file is truncated, of a newer version, or no Message.
         FileNotFoundError: There is no such file.
     """
-    content = np.fromfile(path, np.uint8)
 
-    def read() -> ArrowTable:
-        with pa.ipc.open_file(pa.py_buffer(content)) as reader:
+    def read() -> dict[str, Column]:
+        with pa.OSFile(os.fspath(path)) as file:
+            content = file.read_buffer()
+        with pa.ipc.open_file(content) as reader:
             metadata = reader.schema.metadata or {}
             _check_version(metadata.get(_VERSION_KEY), path)
-            return reader.read_all()
+            return columns_from_table(reader.read_all(), owned=True)
 
-    return columns_from_table(_reading(path, read))
+    return _reading(path, read)
 
 
 def to_parquet(columns: Mapping[str, Column], path: str | os.PathLike[str]) -> None:
@@ -114,15 +114,15 @@ def from_parquet(
     """
     import pyarrow.parquet as parquet
 
-    def read() -> ArrowTable:
+    def read() -> dict[str, Column]:
         with parquet.ParquetFile(path) as file:
             names = file.schema_arrow.names
             for name in columns or []:
                 if name not in names:
                     raise ColumnNotFound(f"{path} has no column {name!r}.{suggest(name, names)}")
-            return file.read(columns)
+            return columns_from_table(file.read(columns), owned=True)
 
-    return columns_from_table(_reading(path, read))
+    return _reading(path, read)
 
 
 def to_csv(
@@ -161,7 +161,7 @@ def _check_version(version: bytes | None, path: object) -> None:
         )
 
 
-def _reading(path: object, read: Callable[[], Any]) -> Any:
+def _reading(path: object, read: Callable[[], dict[str, Column]]) -> dict[str, Column]:
     try:
         return read()
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:

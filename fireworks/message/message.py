@@ -236,11 +236,9 @@ class Message(DataFrameHabits, Interchange):
             self._set_rows(resolve(key, self._length), value)
 
     def _set_column(self, name: str, value: Any) -> None:
-        # A Message without columns takes the length of its first one.
-        others = [each for each in self.stored if each != name]
-        length = self._length if others else None
         try:
-            column = column_from(value, length)
+            # A Message without columns takes the length of its first one.
+            column = column_from(value, self._length if self.stored else None)
         except (WrongLength, WrongType) as error:
             raise type(error)(f"Column {name!r} cannot be set: {error}.") from None
         self.stored = {**self.stored, name: column}
@@ -470,19 +468,24 @@ class Message(DataFrameHabits, Interchange):
         return self.equals(other)
 
     def equals(self, other: object, rtol: float = 0.0, atol: float = 0.0) -> bool:
-        """Whether another Message has the same columns, dtypes and values.
+        """Whether another Message has the same columns, in any order, with equal dtypes and values.
+
+        NaN equals NaN, and missing values equal each other; devices do not count.
 
         Args:
             other: What to compare with; anything but a Message is not equal.
             rtol: Relative tolerance for floating point values, relative to ``other``.
             atol: Absolute tolerance for floating point values.
         """
-        if not isinstance(other, Message) or list(self.stored) != list(other.stored):
+        if not isinstance(other, Message) or self.stored.keys() != other.stored.keys():
             return False
-        return self._length == other._length and all(
-            type(column) is type(theirs) and column.equals(theirs, rtol, atol)
-            for column, theirs in zip(self.stored.values(), other.stored.values(), strict=True)
-        )
+        if self._length != other._length:
+            return False
+        for name, column in self.stored.items():
+            theirs = other.stored[name]
+            if type(column) is not type(theirs) or not column.equals(theirs, rtol, atol):
+                return False
+        return True
 
     def __copy__(self) -> Message:
         return Message.from_columns(dict(self.stored), self._length)
@@ -494,7 +497,9 @@ class Message(DataFrameHabits, Interchange):
 
     def copy(self, deep: bool = True) -> Message:
         """A copy with memory of its own or, if not ``deep``, one that shares the columns."""
-        return copy.deepcopy(self) if deep else copy.copy(self)
+        if deep:
+            return copy.deepcopy(self)
+        return Message.from_columns(self.stored, self._length)  # stored is never changed in place
 
     def __getstate__(self) -> dict[str, Column]:
         return self.stored

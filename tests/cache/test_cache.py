@@ -115,8 +115,8 @@ def test_statistics() -> None:
     full = MessageCache(max_rows=4)
     full[[1, 2, 3, 4]] = {"x": torch.ones(4, 2)}
     full[[5, 6, 7]] = {"x": torch.ones(3, 2)}
-    full[8] = {"x": torch.ones(1, 2)}
-    assert full.stats == CacheStats(insertions=8, evictions=4, rows=4, bytes=32)
+    full[[8, 9]] = {"x": torch.ones(2, 2)}
+    assert full.stats == CacheStats(insertions=9, evictions=5, rows=4, bytes=32)
     assert CacheStats().hit_rate == 0
 
 
@@ -167,6 +167,12 @@ def test_a_limit_of_bytes() -> None:
     assert cache[6]["text"].tolist() == ["y" * 40]
     with pytest.raises(WrongValue, match="cannot hold a row of 400 bytes"):
         MessageCache(max_bytes=100)[1] = {"x": torch.ones(1, 100)}
+
+
+def test_a_limit_far_above_the_need() -> None:
+    cache = MessageCache(max_rows=10**12)
+    cache[[1, 2]] = rows(1, 2)
+    assert cache.message == rows(1, 2)
 
 
 def test_pins() -> None:
