@@ -70,8 +70,9 @@ class RowPlan:
 
         Args:
             rows: The rows.
-            max_rows: How many announced rows to remember; the oldest are forgotten.
+            max_rows: How many announced rows to remember: of these, the first; then the newest.
         """
+        rows = rows[:max_rows]
         if not self._is_scattered(rows):
             return
         with self._lock:
@@ -165,12 +166,12 @@ class RowPlan:
         first = int(order[known].min())
         if first < max_rows // 2:
             first = 0  # another thread will ask for those before; further back they were given up
-        chosen = waiting[first : first + max_rows]
-        rest = waiting[first + max_rows :]
-        self._announced = [rest] if len(rest) else []
-        self._sorted = None
         while sum(len(share.rows) for share in self._shares) > max_rows // 4:
             self._shares.popleft()  # rows that nobody came for
+        behind = first + max_rows - sum(len(share.rows) for share in self._shares)
+        chosen, rest = waiting[first:behind], waiting[behind:]
+        self._announced = [rest] if len(rest) else []
+        self._sorted = None
         self._shares.extend(self._fetched(chosen))
         return True
 

@@ -152,6 +152,7 @@ def test_what_is_held_stays_within_bounds(make):
         cached = sum(future.result().nbytes for future in source._cache._groups.values())
         planned = sum(share.message.nbytes for share in source._plan._shares)
         held.append(cached + planned)
+        assert planned > 0
     assert max(held) <= 100_000 + group
 
 
