@@ -147,8 +147,7 @@ def arrow_values(values: Any) -> Any:
     if pa.types.is_integer(array.type) and array.type != pa.uint64():
         return array.cast(pa.int64())
     if pa.types.is_floating(array.type):
-        array = array.cast(pa.float64())
-        return pc.if_else(pc.is_nan(array), None, array)
+        return array.cast(pa.float64())
     return array
 
 

@@ -10,7 +10,7 @@ import cloudpickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fireworks import Message, concat
@@ -64,6 +64,8 @@ class TestMap:
         message = table().message
         before = message.copy()
         assert (MessageSource(message) >> MapSource(double)).read_all() != before
+        assert message == before
+        _ = list(IterableSource([message]) >> MapSource(double))
         assert message == before
 
     def test_the_same_without_a_seed_in_every_epoch(self):
@@ -172,6 +174,7 @@ class TestRowGenerators:
         for other in (np.roll(rows, 1), draws, later):
             assert abs(np.corrcoef(rows, other)[0, 1]) < 0.03
 
+    @settings(deadline=None)
     @given(st.integers(0, 2**40), st.integers(0, 2**31), st.integers(0, 5))
     def test_a_row_alone_draws_the_same(self, row, epoch, size):
         together = RowGenerators(np.array([5, row, 9]), np.array([0, epoch, 1]), seed=7)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fireworks import Message, concat
@@ -106,6 +106,7 @@ class TestPad:
         sliced = MessageSource(ragged().message[2:]) >> PadSource("t")
         assert sliced.read_all()["t"].tolist() == [[4, 0], [5, 6]]
 
+    @settings(deadline=None)
     @given(
         st.lists(st.lists(st.integers(1, 9), max_size=5), min_size=1, max_size=8),
         st.integers(1, 6),

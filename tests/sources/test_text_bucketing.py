@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fireworks.errors import WrongType, WrongValue
@@ -18,6 +18,7 @@ def padding(lengths: np.ndarray, order: np.ndarray, batch_size: int) -> float:
     return 1 - lengths.sum() / cells
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 50), max_size=200),
     st.integers(1, 40),
