@@ -117,9 +117,11 @@ class TestTokenizer:
         assert tokens(source, 0) == ["<bos>", "b", "a", ",", "b", "!", "<eos>"]
         assert tokens(source, 1) == ["<bos>", "<eos>"]
         assert source.vocabulary.specials == ["<pad>", "<unk>", "<bos>", "<eos>"]
-        together = source.read_all()["text"]
-        assert [row.tolist() for row in together] == [
-            source[i]["text"][0].tolist() for i in range(3)
+        three = texts(["a b", "c", "d e"]) >> TokenizerSource("text", **around)
+        assert [three.vocabulary.decode(row) for row in three.read_all()["text"]] == [
+            ["<bos>", "a", "b", "<eos>"],
+            ["<bos>", "c", "<eos>"],
+            ["<bos>", "d", "e", "<eos>"],
         ]
         ends = texts() >> TokenizerSource("text", end="<eos>")
         assert [tokens(ends, i)[-1] for i in range(3)] == ["<eos>"] * 3
