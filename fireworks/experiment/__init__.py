@@ -3,13 +3,18 @@
 from fireworks.experiment.comparison import Comparison, compare
 from fireworks.experiment.experiment import Experiment
 from fireworks.experiment.listing import experiments
+from fireworks.experiment.media import Figure, Histogram, Image, Text
 from fireworks.experiment.opening import load_experiment, open_attempt
 from fireworks.experiment.sweep import SweepRecord
 
 __all__ = [
     "Comparison",
     "Experiment",
+    "Figure",
+    "Histogram",
+    "Image",
     "SweepRecord",
+    "Text",
     "compare",
     "experiments",
     "load_experiment",

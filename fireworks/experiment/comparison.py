@@ -57,12 +57,12 @@ class Comparison:
     def metrics(self) -> pandas.DataFrame:
         """One row for each experiment and metric.
 
-        Columns: experiment, trial, name, last, last_step, best, best_step, direction ("maximize"
-        or "minimize": by the sweep's objective, else lower for losses and errors).
+        Columns: experiment, trial, name, last, last_step, best, best_step, mean, direction
+        ("maximize" or "minimize": by the sweep's objective, else lower for losses and errors).
         """
         import pandas
 
-        columns = ["experiment", "trial", "name", "last", "last_step", "best", "best_step"]
+        columns = ["experiment", "trial", "name", "last", "last_step", "best", "best_step", "mean"]
         rows = [
             (
                 each.label,
@@ -72,13 +72,14 @@ class Comparison:
                 metric.last_step,
                 metric.best,
                 metric.best_step,
+                metric.mean,
                 "minimize" if metric.lower_is_better else "maximize",
             )
             for each in self.compared
             for metric in each.metrics.values()
         ]
         frame = pandas.DataFrame(rows, columns=[*columns, "direction"])
-        return frame.astype({"last": "float64", "best": "float64"})
+        return frame.astype({"last": "float64", "best": "float64", "mean": "float64"})
 
     @cached_property
     def curves(self) -> pandas.DataFrame:
@@ -115,10 +116,23 @@ class Comparison:
         return self._table(differences(values), "key")
 
     @cached_property
+    def code(self) -> pandas.DataFrame:
+        """The code of each experiment: experiment, commit, branch, dirty, diff.
+
+        ``diff`` is what the working folder differed by from the commit, as ``git diff`` shows it;
+        None where there was no repository.
+        """
+        import pandas
+
+        parts = ("commit", "branch", "dirty", "diff")
+        rows = [(each.label, *(each.git.get(part) for part in parts)) for each in self.compared]
+        return pandas.DataFrame(rows, columns=["experiment", *parts])
+
+    @cached_property
     def frame(self) -> pandas.DataFrame:
         """Parameters that differ and metrics as one tidy frame.
 
-        Columns: experiment, trial, kind ("param", "last" or "best"), name, value.
+        Columns: experiment, trial, kind ("param", "last", "best" or "mean"), name, value.
         """
         import pandas
 
@@ -129,7 +143,7 @@ class Comparison:
             for name, values in different.items():
                 value = None if values[i] is MISSING else values[i]
                 rows.append((each.label, trial, "param", name, value))
-            for kind in ("last", "best"):
+            for kind in ("last", "best", "mean"):
                 for metric in each.metrics.values():
                     rows.append((each.label, trial, kind, metric.name, getattr(metric, kind)))
         return pandas.DataFrame(rows, columns=["experiment", "trial", "kind", "name", "value"])
@@ -151,7 +165,7 @@ class Comparison:
         return (
             f"<Comparison of {', '.join(each.label for each in self.compared)}: "
             f"{len(differences([each.params for each in self.compared]))} parameters differ; "
-            "see .params, .metrics, .curves, .environment, .frame>"
+            "see .params, .metrics, .curves, .environment, .code, .frame>"
         )
 
 

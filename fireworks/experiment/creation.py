@@ -13,6 +13,7 @@ from fireworks.experiment.annotations import check_tags, check_text
 from fireworks.experiment.parameters import write_parameters
 from fireworks.record import layout
 from fireworks.record.capture import capture
+from fireworks.record.filesystem import refuse_network
 from fireworks.record.index import Index
 from fireworks.record.metadata import write_metadata
 from fireworks.record.owner import Ownership
@@ -53,6 +54,7 @@ def create_run(
 
     def build(folder: Path, number: int) -> None:
         nonlocal owner
+        refuse_network(folder)
         owner = owner or Ownership(folder)
         index.number, index.id = number, layout.run_id(name, number)
 

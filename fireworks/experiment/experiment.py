@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -11,32 +10,38 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from fireworks.errors import DatabaseNotFound, ExperimentReadOnly, WrongType, WrongValue
-from fireworks.experiment import files, frames, lifetime
+from fireworks.experiment import files, frames, lifetime, tables
 from fireworks.experiment.annotations import Notes, check_tags
 from fireworks.experiment.creation import create_run
 from fireworks.experiment.parameters import Parameters, write_parameters
+from fireworks.experiment.recorded import Recorded
 from fireworks.experiment.steps import Steps
 from fireworks.experiment.sweep import SweepRecord, require_running
+from fireworks.experiment.tables import MARKS
 from fireworks.experiment.writer import MetricWriter
 from fireworks.record import layout
 from fireworks.record.index import Index, read_index
-from fireworks.record.metadata import last_metrics, read_metadata, write_metadata
+from fireworks.record.metadata import last_metrics, write_metadata
 from fireworks.record.owner import Ownership
 from fireworks.record.ranking import read_params
+from fireworks.record.rewinding import position, rewind, set_position
 from fireworks.record.schema import NO_TRIAL
-from fireworks.record.store import Store, reading
+from fireworks.record.store import Store
 
 if TYPE_CHECKING:
     import sqlite3
 
-    import pandas
     import sqlalchemy
+
+    from fireworks.database import TableSource
+    from fireworks.message import Message
+    from fireworks.source import Graph
 
 _INDEX_SECONDS = 1.0  # the last metrics in experiment.json are at most this much behind a flush
 
 
 @final
-class Experiment:
+class Experiment(Recorded):
     """A new run, in a folder of its own: ``runs/digits-0007/``.
 
     The process that makes it owns it: nobody else may end it or change its parameters. Other
@@ -113,6 +118,7 @@ class Experiment:
                 trial=NO_TRIAL if trial is None else trial,
                 attempt=attempt or 0,
                 guard=self._guard,
+                on_table=self._log_table,
                 on_idle=self._heartbeat,
             )
             lifetime.opened(self)
@@ -210,12 +216,6 @@ class Experiment:
             connection.execute("INSERT INTO notes (time, text) VALUES (?,?)", (time.time(), text))
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        """What was captured by itself: command, host, git, packages, environment and times."""
-        with self._reading() as connection:
-            return read_metadata(connection)
-
-    @property
     def sweep(self) -> SweepRecord:
         """Where the parent of a sweep records its trials; for the owner only."""
         self._require_owner("record a sweep")
@@ -285,6 +285,56 @@ class Experiment:
                 (trial,),
             ).fetchone()
         return -1 if highest is None else highest
+
+    def _log_table(self, name: str, rows: Message, step: int) -> None:
+        """Write the rows of a Message that was logged, and commit them."""
+        store = self._store
+        described = tables.create(store, tables.check_table_name(name), rows, logged=True)
+        trial = NO_TRIAL if self._trial is None else self._trial
+        with store.transaction() as connection:
+            self._guard(connection)
+            seq = position(connection) + 1
+            tables.write(connection, described, rows, trial=trial, seq=seq, step=step)
+            set_position(connection, seq)
+
+    def mark(self) -> int:
+        """Commit all that was logged and return the position of the record.
+
+        A checkpoint keeps it: ``load_experiment(path, write=True, position=…)`` (or, for a trial,
+        ``sweep.start_attempt(…, position=…)``) then deletes what was recorded after it, so that
+        what is done again is not there twice.
+        """
+        self.flush()
+        with self._writable("mark a position").transaction() as connection:
+            self._guard(connection)
+            seq = position(connection) + 1  # rows of user tables written so far count as before it
+            set_position(connection, seq)
+        return seq
+
+    def rewind(self, seq: int) -> None:
+        """Delete what the run itself recorded after a position that ``mark`` returned.
+
+        That is metrics, media, artifacts' rows and rows of the user's tables, in one transaction.
+
+        Raises:
+            WrongValue: It is no position of this record.
+            ExperimentReadOnly: This process does not own the run.
+        """
+        self._require_owner("rewind")
+        self.flush()
+        with self._store.transaction() as connection:
+            if (
+                isinstance(seq, bool)
+                or not isinstance(seq, int)
+                or not 0 <= seq <= position(connection)
+            ):
+                raise WrongValue(
+                    f"{seq!r} is no position of this record, which is at {position(connection)}."
+                )
+            rewind(connection, NO_TRIAL, seq)
+        self._steps = Steps(self._highest_step)
+        self._index_written = 0.0
+        self._refresh_index()
 
     def flush(self) -> None:
         """Commit all that was logged; on return it is in the database.
@@ -362,6 +412,47 @@ class Experiment:
             files.record(connection, self._path, copied, self._trial, self._attempt)
         return target
 
+    def table(self, name: str, columns: Message | Mapping[str, Any] | None = None) -> TableSource:
+        """Return a table of the user's own as a source, made at its first use.
+
+        Its rows are numbered by the column ``id``, unless ``columns`` has one of that name. Write
+        them through ``WriterSource(source.table, source.engine)`` or SQLAlchemy: they are this
+        trial's, and belong to what a resumed run deletes (see ``mark``).
+
+        Args:
+            name: The table.
+            columns: A Message with the columns and kinds wanted, or SQLAlchemy types by name;
+                left out, the table must be there already.
+
+        Raises:
+            TableNotFound: There is no such table; the nearest name is offered.
+            WrongValue: The name is one of the record's own, or the table has other columns.
+            ExperimentReadOnly: The table is to be made, and the experiment is not open for it.
+        """
+        if columns is not None:
+            self.check_attempt("create a table")
+            tables.create(self._store, tables.check_table_name(name), columns)
+        with self._reading() as connection:
+            shown = [each for each in tables.columns_of(connection, name) if each not in MARKS]
+        path, trial, attempt = self._path / layout.DATABASE, self._trial, self._attempt
+
+        def prepare(connection: sqlite3.Connection) -> None:
+            if trial is not None:
+                tables.mark_rows(connection, trial, attempt or 0)
+
+        writable = self._writer is not None
+        engine = files.database_engine(path, writable=writable, prepare=prepare)
+        return tables.source_of(engine, name, shown)
+
+    def save_graph(self, graph: Graph) -> Path:
+        """Write the graph of sources to ``graph.json``: fingerprint, drawing, time of each node.
+
+        Returns:
+            The path of the file.
+        """
+        self.check_attempt("save a graph")
+        return files.save_graph(self._path / layout.GRAPH, graph)
+
     def database(self, name: str) -> sqlalchemy.Engine:
         """Return a SQLAlchemy engine on ``name.sqlite`` in the folder, made at its first use.
 
@@ -379,74 +470,7 @@ class Experiment:
             raise DatabaseNotFound(f"There is no database {path.name!r} in {str(self._path)!r}.")
         return files.database_engine(path, writable=self._writer is not None)
 
-    # -- reading --------------------------------------------------------------------------------
-
-    def metrics(
-        self,
-        names: str | Iterable[str] | None = None,
-        trials: int | Iterable[int] | None = None,
-        *,
-        wide: bool = False,
-    ) -> pandas.DataFrame:
-        """Return what was logged, including what this object logged just now.
-
-        Args:
-            names: The metrics wanted; all by default.
-            trials: The trials wanted, -1 for what belongs to none; by default all, or in a
-                trial's own experiment that trial.
-            wide: One column for each metric instead of one row for each value.
-
-        Returns:
-            Long: the columns trial, name, step, value, time (seconds since 1970), sorted by
-            trial, name and step. Wide: trial, step and the metrics, NaN where one has no value.
-
-        Raises:
-            WrongValue: A metric that was never logged, or no such trial; the nearest is offered.
-        """
-        self._flush_for_reading()
-        if trials is None and self._trial is not None:
-            trials = self._trial
-        with self._reading() as connection:
-            return frames.metrics_frame(connection, names, trials, wide=wide)
-
-    @property
-    def latest(self) -> dict[str, float]:
-        """The value of each metric at its highest step, by name; in a trial's, of that trial."""
-        self._flush_for_reading()
-        with self._reading() as connection:
-            found = last_metrics(connection, NO_TRIAL if self._trial is None else self._trial)
-        return {name: math.nan if value is None else value for name, value in found.items()}
-
-    @property
-    def trials(self) -> pandas.DataFrame:
-        """One row for each trial of a sweep, by number.
-
-        Columns: trial, state, attempt, seed, started, ended (seconds since 1970), reason,
-        exit_code, signal, host, pid, peak_memory (bytes), then ``params.<name>`` and
-        ``result.<name>``.
-        """
-        with self._reading() as connection:
-            return frames.trials_frame(connection)
-
-    def sql(self, query: str, parameters: Any = ()) -> pandas.DataFrame:
-        """Run a SELECT on the experiment's tables and return its rows.
-
-        Args:
-            query: One statement; see the tables in ``fireworks/record/schema.py``.
-            parameters: Values for ``?`` or ``:name``.
-
-        Raises:
-            ExperimentReadOnly: The statement would write, or reach outside the database.
-            WrongValue: The statement is wrong; the message is SQLite's.
-        """
-        self._flush_for_reading()
-        with self._reading() as connection:
-            return frames.query_frame(connection, query, parameters)
-
-    def _reading(self) -> Any:
-        return reading(self._path / layout.DATABASE)
-
-    def _flush_for_reading(self) -> None:
+    def _before_reading(self) -> None:
         if self._writer is not None:
             self._writer.flush()
 
@@ -480,6 +504,18 @@ class Experiment:
             if self._owner is not None:
                 self._owner.release()
                 self._owner = None
+
+    def give_up(self) -> None:
+        """Let go of a run that could not be gone on with, and leave it as it was."""
+        self._closed = True
+        lifetime.closed(self)
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+        self._store.close()
+        if self._owner is not None:
+            self._owner.release()
+            self._owner = None
 
     def _end(self, status: str) -> None:
         self._index.status = status

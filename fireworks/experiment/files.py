@@ -5,21 +5,26 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self, final
-from urllib.parse import quote
 
 from fireworks.errors import WrongValue
-from fireworks.record.atomic import sync_folder, temporary_name
+from fireworks.record.atomic import replace_file, sync_folder, temporary_name
+from fireworks.record.rewinding import position
 from fireworks.record.schema import NO_TRIAL
+from fireworks.record.store import BUSY_SECONDS, connect_reading
 
 if TYPE_CHECKING:
     import sqlalchemy
+
+    from fireworks.source import Graph
 
 _MODES = frozenset(
     base + plus + kind for base in "rwax" for plus in ("", "+") for kind in ("", "b", "t")
@@ -164,22 +169,66 @@ def record(
 ) -> None:
     """Write copied files to the table of artifacts, with paths relative to the run's folder."""
     owner = (NO_TRIAL if trial is None else trial, attempt or 0)
-    now = time.time()
+    now, seq = time.time(), position(connection) + 1  # what is committed next will have this seq
     connection.executemany(
-        "INSERT OR REPLACE INTO artifacts VALUES (?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO artifacts (path, trial, attempt, size, sha256, time, seq) "
+        "VALUES (?,?,?,?,?,?,?)",
         [
-            (each.path.relative_to(folder).as_posix(), *owner, each.size, each.sha256, now)
+            (each.path.relative_to(folder).as_posix(), *owner, each.size, each.sha256, now, seq)
             for each in copied
         ],
     )
 
 
-def database_engine(path: Path, *, writable: bool) -> sqlalchemy.Engine:
-    """A SQLAlchemy engine on a SQLite file; it keeps no connection open between uses."""
+def database_engine(
+    path: Path,
+    *,
+    writable: bool,
+    prepare: Callable[[sqlite3.Connection], None] | None = None,
+) -> sqlalchemy.Engine:
+    """A SQLAlchemy engine on a SQLite file; it keeps no connection open between uses.
+
+    Args:
+        path: The file.
+        writable: Whether it may write.
+        prepare: Called with each new connection.
+    """
     import sqlalchemy
     from sqlalchemy.pool import NullPool
 
-    if writable:
-        return sqlalchemy.create_engine(f"sqlite:///{path}", poolclass=NullPool)
-    uri = f"sqlite:///file:{quote(str(path))}?mode=ro&uri=true"
-    return sqlalchemy.create_engine(uri, poolclass=NullPool)
+    def connect() -> sqlite3.Connection:
+        if not writable:
+            return connect_reading(path)
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+        try:
+            if prepare is not None:
+                prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    return sqlalchemy.create_engine(f"sqlite:///{path}", creator=connect, poolclass=NullPool)
+
+
+def save_graph(path: Path, graph: Graph) -> Path:
+    """Write what there is to know of a graph of sources, as JSON; see ``Experiment.save_graph``."""
+    content = {
+        "fingerprint": graph.fingerprint,
+        "nodes": [
+            {
+                "name": name,
+                "kind": type(source).__name__,
+                "indexed": source.indexed,
+                "reads": source.statistics.reads,
+                "rows": source.statistics.rows,
+                "seconds": source.statistics.seconds,
+                "waiting": source.statistics.waiting,
+            }
+            for name, source in graph.nodes.items()
+        ],
+        "edges": [list(edge) for edge in graph.edges],
+        "mermaid": graph.mermaid(),
+    }
+    replace_file(path, json.dumps(content, indent=1).encode() + b"\n")
+    return path

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fireworks.errors import ExperimentReadOnly, WrongType, WrongValue, suggest
+from fireworks.errors import TableNotFound, WrongType, WrongValue, suggest
 from fireworks.experiment.scalar import scalar
 from fireworks.experiment.steps import Steps
 from fireworks.experiment.writer import Entry
@@ -23,11 +23,6 @@ _TRIAL_COLUMNS = (
 )  # fmt: skip
 _BLOCK = 4096  # rows
 _INTEGERS = ("exit_code", "signal", "pid", "peak_memory")
-
-# What a query may do: read, with functions and recursion, in this database.
-_ALLOWED = frozenset(
-    (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
-)
 
 
 def columns_of(table: Any) -> dict[str, list[Any]]:
@@ -167,27 +162,63 @@ def trials_frame(connection: sqlite3.Connection) -> pandas.DataFrame:
     return frame.astype(dict.fromkeys(_INTEGERS, "Int64"))
 
 
-def query_frame(connection: sqlite3.Connection, query: str, parameters: Any) -> pandas.DataFrame:
-    """Run a reading query; see ``Experiment.sql``."""
+def overview_frame(
+    connection: sqlite3.Connection, names: str | Iterable[str] | None
+) -> pandas.DataFrame:
+    """Read the last values; see ``Experiment.overview``."""
+    import numpy
     import pandas
 
-    connection.set_authorizer(
-        lambda action, *_: sqlite3.SQLITE_OK if action in _ALLOWED else sqlite3.SQLITE_DENY
-    )
-    try:
-        cursor = connection.execute(query, parameters)
-        rows = cursor.fetchall()
-    except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError) as error:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
-            raise ExperimentReadOnly(
-                "sql() only reads: a SELECT on the experiment's tables. "
-                f"Refused ({error}): {query!r:.100}"
-            ) from None
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise
-        raise WrongValue(f"The query failed: {error}. It was: {query!r:.200}") from None
-    finally:
-        connection.set_authorizer(None)
-    columns = [each[0] for each in cursor.description or ()]
-    return pandas.DataFrame(rows, columns=columns)
+    rows = connection.execute(
+        "SELECT trial, name, value FROM latest JOIN series ON series.id = latest.series"
+    ).fetchall()
+    found = sorted({name for _, name, _ in rows})
+    wanted = _wanted(names, set(found), "metric")
+    columns = [name for name in found if wanted is None or name in wanted]
+    trials = sorted({trial for trial, _, _ in rows})
+    row_of = {trial: i for i, trial in enumerate(trials)}
+    column_of = {name: i for i, name in enumerate(columns)}
+    values = numpy.full((len(trials), len(columns)), numpy.nan)
+    chosen = [
+        (row_of[trial], column_of[name], value)
+        for trial, name, value in rows
+        if value is not None and name in column_of
+    ]
+    if chosen:
+        at_row, at_column, numbers = zip(*chosen, strict=True)
+        values[at_row, at_column] = numbers
+    frame = pandas.DataFrame(values, columns=columns)
+    frame.insert(0, "trial", numpy.array(trials, "int64"))
+    return frame
+
+
+def media_rows(
+    connection: sqlite3.Connection, trial: int, name: str
+) -> list[tuple[int, str, bytes]]:
+    """The step, kind and bytes of what was logged under a name besides numbers.
+
+    Raises:
+        TableNotFound: Nothing was.
+    """
+    there = "media" in {
+        table for (table,) in connection.execute("SELECT name FROM sqlite_master")
+    }  # not in a database of the first version
+    rows: list[tuple[int, str, bytes]] = []
+    if there:
+        rows = connection.execute(
+            "SELECT step, kind, data FROM media WHERE trial = ? AND name = ? ORDER BY step",
+            (trial, name),
+        ).fetchall()
+    if not rows:
+        known = [
+            each
+            for (each,) in (
+                connection.execute("SELECT DISTINCT name FROM media WHERE trial = ?", (trial,))
+                if there
+                else ()
+            )
+        ]
+        raise TableNotFound(
+            f"No text, image, histogram or figure was logged as {name!r}.{suggest(name, known)}"
+        )
+    return rows

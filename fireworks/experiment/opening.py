@@ -5,19 +5,26 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fireworks.errors import WrongValue
 from fireworks.experiment.experiment import Experiment
 from fireworks.record import layout
+from fireworks.record.filesystem import refuse_network
 from fireworks.record.index import read_index
 from fireworks.record.owner import Ownership
 
 
-def load_experiment(path: str | os.PathLike[str], write: bool = False) -> Experiment:
+def load_experiment(
+    path: str | os.PathLike[str], write: bool = False, *, position: int | None = None
+) -> Experiment:
     """Open an experiment that is there already.
 
     Args:
         path: Its folder.
         write: Whether to go on with it as its owner: its status becomes running again. Without
             it, everything can be read, also while others write, and nothing is left in the folder.
+        position: With ``write=True``: what ``Experiment.mark`` returned for the checkpoint that the
+            run goes on from. What the run itself recorded after it is deleted before anything is
+            written, so that the steps that are done again are there once.
 
     Raises:
         ExperimentNotFound: There is no experiment at ``path``; the nearest name is offered.
@@ -28,13 +35,22 @@ def load_experiment(path: str | os.PathLike[str], write: bool = False) -> Experi
     folder = layout.experiment_folder(path)
     index = read_index(folder)
     if not write:
+        if position is not None:
+            raise WrongValue("position goes with write=True: reading deletes nothing.")
         return Experiment.opened(folder, index, writing=False)
+    refuse_network(folder)
     owner = Ownership(folder)
     try:
         experiment = Experiment.opened(folder, read_index(folder), owner=owner)
-        experiment.resume()
     except BaseException:
         owner.release()
+        raise
+    try:
+        if position is not None:
+            experiment.rewind(position)
+        experiment.resume()
+    except BaseException:
+        experiment.give_up()
         raise
     return experiment
 

@@ -56,6 +56,12 @@ def scalar(name: str, value: Any) -> float | DeviceScalar:
     raise WrongType(f"The metric {name!r} must be one number; got {_described(value)}")
 
 
+def is_message(value: Any) -> bool:
+    """Whether a value is a Message; asking does not import what that needs."""
+    module = sys.modules.get("fireworks.message")  # whoever has a Message has imported it
+    return module is not None and isinstance(value, module.Message)
+
+
 def _described(value: Any) -> str:
     if value is None:
         return "None. Leave the metric out of this call, or log float('nan')."
@@ -67,5 +73,5 @@ def _described(value: Any) -> str:
             "or log its elements under names of their own."
         )
     if isinstance(value, str):
-        return f"the string {value!r:.60}. Texts belong in params or notes."
+        return f"the string {value!r:.60}. Log it as Text(…), or keep it in params or notes."
     return f"{kind}: {value!r:.60}."

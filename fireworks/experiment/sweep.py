@@ -13,6 +13,7 @@ from fireworks.experiment.parameters import encoded
 from fireworks.record.index import Index
 from fireworks.record.json_values import encode
 from fireworks.record.ranking import best_trial
+from fireworks.record.rewinding import position, rewind
 from fireworks.record.schema import NO_TRIAL
 from fireworks.record.store import Store
 
@@ -56,11 +57,18 @@ class SweepRecord:
         # Written with the next attempt: many trials may be added at once.
         self._index.trials["queued"] = self._index.trials.get("queued", 0) + 1
 
-    def start_attempt(self, trial: int, *, host: str) -> int:
+    def start_attempt(self, trial: int, *, host: str, position: int = 0) -> int:
         """Begin the next attempt at a trial and return its number, from 1.
 
-        What earlier attempts logged and reported is deleted in the same transaction, so that a
-        retry leaves no rows of two attempts; from then on earlier attempts are refused.
+        What earlier attempts recorded after ``position`` is deleted in the same transaction, in
+        every table, so that a retry leaves no rows twice; from then on earlier attempts are
+        refused.
+
+        Args:
+            trial: The trial.
+            host: Where it will run.
+            position: What ``Experiment.mark`` returned for the checkpoint that the attempt goes
+                on from; 0 where it begins anew.
 
         Raises:
             WrongValue: There is no such trial, or it is running or has ended.
@@ -70,11 +78,7 @@ class SweepRecord:
             state, attempt = self._trial(connection, trial)
             if state not in ("queued", "paused"):
                 raise WrongValue(f"Trial {trial} is {state}; only a queued one can be started.")
-            of_trial = "series IN (SELECT id FROM series WHERE trial = ?)"
-            connection.execute(f"DELETE FROM metrics WHERE {of_trial}", (trial,))
-            connection.execute(f"DELETE FROM latest WHERE {of_trial}", (trial,))
-            connection.execute("DELETE FROM reports WHERE trial = ?", (trial,))
-            connection.execute("DELETE FROM artifacts WHERE trial = ?", (trial,))
+            rewind(connection, trial, position)
             connection.execute(
                 "UPDATE trials SET state = 'running', attempt = ?, result = NULL, ended = NULL, "
                 "started = coalesce(started, ?) WHERE number = ?",
@@ -100,8 +104,9 @@ class SweepRecord:
         with self._store.transaction() as connection:
             self._running(connection, trial, attempt)
             connection.execute(
-                "INSERT OR REPLACE INTO reports VALUES (?,?,?,?,?)",
-                (trial, attempt, step, float(value), time.time()),
+                "INSERT OR REPLACE INTO reports (trial, attempt, step, value, time, seq) "
+                "VALUES (?,?,?,?,?,?)",
+                (trial, attempt, step, float(value), time.time(), position(connection) + 1),
             )
 
     def finish_attempt(

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, final
 
 from fireworks.errors import FireworksError, NotRecorded, WrongType, WrongValue
-from fireworks.experiment.scalar import DeviceScalar, scalar
+from fireworks.experiment.media import MEDIA, Encoded
+from fireworks.experiment.scalar import DeviceScalar, is_message, scalar
 from fireworks.record.json_values import check_unicode
 from fireworks.record.owner import HEARTBEAT_SECONDS
 from fireworks.record.store import Store
@@ -31,6 +32,11 @@ _UPDATE_LATEST = (
     "SET step = excluded.step, value = excluded.value WHERE excluded.step >= latest.step"
 )
 
+_INSERT_MEDIA = (
+    "INSERT OR REPLACE INTO media (trial, name, step, seq, attempt, kind, data, time) "
+    "VALUES (?,?,?,?,?,?,?,?)"
+)
+
 Guard = Callable[[sqlite3.Connection], None]
 Entry = tuple[int, dict[str, Any], float]
 
@@ -48,22 +54,32 @@ class MetricWriter:
         trial: The trial whose metrics these are, -1 for none.
         attempt: The attempt that writes them, 0 for none.
         guard: Called at the beginning of each transaction; it raises to refuse it.
+        on_table: Called with the name, the Message and the step of a table that is logged.
         on_idle: Called by the background thread now and then (about every ten seconds).
     """
 
     def __init__(
-        self, store: Store, *, trial: int, attempt: int, guard: Guard, on_idle: Callable[[], None]
+        self,
+        store: Store,
+        *,
+        trial: int,
+        attempt: int,
+        guard: Guard,
+        on_table: Callable[[str, Any, int], None],
+        on_idle: Callable[[], None],
     ) -> None:
         self._store = store
         self._trial = trial
         self._attempt = attempt
         self._guard = guard
+        self._on_table = on_table
         self._on_idle = on_idle
         self._queue: deque[Entry] = deque()
         self._names: set[str] = set()  # names that passed the check
         self._series: dict[str, int] = {}
         self._error: BaseException | None = None  # to be raised by the next call
         self._any_on_device = False
+        self._any_media = False
         self._unread: NotRecorded | None = None  # a device's value that was left out, to be told
         self._refusal: BaseException | None = None  # of the guard: no later batch can succeed
         self._thread: threading.Thread | None = None
@@ -84,7 +100,7 @@ class MetricWriter:
             self._check_names(values)
         for value in values.values():
             if type(value) is not float:
-                self._convert(values)
+                self._convert(step, values)
                 break
         if len(self._queue) >= FULL_QUEUE:
             self.flush()
@@ -156,11 +172,22 @@ class MetricWriter:
         self._wake = threading.Event()
         self._closed = threading.Event()
 
-    def _convert(self, values: dict[str, Any]) -> None:
+    def _convert(self, step: int, values: dict[str, Any]) -> None:
+        found: dict[str, Any] = {}
         for name, value in values.items():
-            if type(value) is not float:
+            if type(value) is float:
+                continue
+            if type(value) in MEDIA:
+                values[name] = value.encoded
+                self._any_media = True
+            elif is_message(value):
+                found[name] = value
+            else:
                 values[name] = number = scalar(name, value)
                 self._any_on_device |= type(number) is DeviceScalar
+        for name, rows in found.items():
+            del values[name]
+            self._on_table(name, rows, step)
 
     def _check_names(self, values: Mapping[str, Any]) -> None:
         for name in values:
@@ -213,6 +240,8 @@ class MetricWriter:
         grouped: dict[str, list[Any]] = {}
         for step, values, when in batch:
             seq += 1
+            if self._any_media:
+                values = self._without_media(connection, step, seq, values, when)
             for name, value in values.items():
                 if name not in grouped:
                     grouped[name] = []
@@ -230,6 +259,24 @@ class MetricWriter:
         )
         connection.executemany(_UPDATE_LATEST, [_highest(each) for each in grouped.values()])
         connection.execute("UPDATE metadata SET value = ? WHERE key = 'seq'", (str(seq),))
+
+    def _without_media(
+        self,
+        connection: sqlite3.Connection,
+        step: int,
+        seq: int,
+        values: dict[str, Any],
+        when: float,
+    ) -> dict[str, Any]:
+        """Write what is no number to its own table and return the numbers."""
+        numbers: dict[str, Any] = {}
+        for name, value in values.items():
+            if type(value) is Encoded:
+                key = (self._trial, name, step, seq, self._attempt)
+                connection.execute(_INSERT_MEDIA, (*key, value.kind, value.data, when))
+            else:
+                numbers[name] = value
+        return numbers
 
     def _series_id(self, connection: sqlite3.Connection, name: str) -> int:
         key = (self._trial, name)

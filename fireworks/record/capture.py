@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 MASK = "***"
+_LONGEST_DIFF = 1_000_000  # characters
 
 _SECRET_NAME = re.compile(
     r"(?i)(key|token|secret|passw|pwd|credential|auth|cookie|private|session|dsn|signature)"
@@ -109,7 +110,28 @@ def _git() -> dict[str, Any] | None:
         "commit": None if commit == "(initial)" else commit,
         "branch": known.get("head"),
         "dirty": dirty,
+        "diff": _diff() if dirty and commit != "(initial)" else "",
     }
+
+
+def _diff() -> str:
+    """What tracked files differ by from the commit, without secrets, cut at a megabyte."""
+    command = ["git", "--no-optional-locks", "diff", "HEAD", "--no-ext-diff", "--no-textconv"]
+    try:
+        done = subprocess.run(
+            [*command, "--no-color"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    text = _mask_text(done.stdout)
+    if len(text) > _LONGEST_DIFF:
+        text = f"{text[:_LONGEST_DIFF]}\n… cut: {len(text):,} characters in all\n"
+    return text
 
 
 def _packages(search_path: Iterable[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class Compared:
     result: dict[str, Any]
     environment: dict[str, Any]
     variables: dict[str, str]
+    git: dict[str, Any]
 
 
 def compare_runs(paths: Iterable[str | os.PathLike[str]]) -> list[Compared]:
@@ -89,12 +91,17 @@ def _read(folder: Path, label: str) -> Compared:
         if trial is not None:
             params |= trial.params
         summaries = summarise(
-            connection, NO_TRIAL if trial is None else trial.number, index.objective
+            connection, NO_TRIAL if trial is None else trial.number, index.objective, mean=True
         )
     environment: dict[str, Any] = {}
     for key in _ENVIRONMENT:
         if key in metadata:
             _flatten(environment, key, metadata[key])
+    git = metadata.get("git")
+    if not isinstance(git, dict):  # no repository, or a folder that somebody else prepared
+        git = {}
+    if diff := environment.pop("git.diff", ""):  # long: a fingerprint tells whether they differ
+        environment["git.diff"] = hashlib.sha256(str(diff).encode()).hexdigest()[:12]
     return Compared(
         label=label,
         path=folder,
@@ -105,6 +112,7 @@ def _read(folder: Path, label: str) -> Compared:
         result={} if trial is None else trial.result,
         environment=environment,
         variables=metadata.get("environment", {}),
+        git=git,
     )
 
 

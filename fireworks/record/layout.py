@@ -7,6 +7,7 @@ runs/digits-0007/
   files/               what file() and artifact() wrote
   tensorboard/         event files, one subfolder per trial
   trials/12/attempt-1/ stdout.txt and stderr.txt of each attempt
+  graph.json           the source graph: fingerprint, drawing and statistics
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ LOCK = "experiment.lock"
 FILES = "files"
 TENSORBOARD = "tensorboard"
 TRIALS = "trials"
+GRAPH = "graph.json"
 
 _NUMBERED = re.compile(r"(?P<name>.+)-(?P<number>\d{4,})", re.DOTALL)
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and the number and temporary names come on top

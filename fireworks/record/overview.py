@@ -22,7 +22,10 @@ _ORDER = ("completed", "running", "paused", "queued", "pruned", "stopped", "fail
 @final
 @dataclass(frozen=True)
 class MetricSummary:
-    """One series: its last value (at the highest step) and its best; None is NaN, or no number."""
+    """One series: its last value (at the highest step) and its best; None is NaN, or no number.
+
+    ``mean`` is that of the values that are numbers, worked out where it was asked for.
+    """
 
     name: str
     last: float | None
@@ -30,6 +33,7 @@ class MetricSummary:
     best: float | None
     best_step: int | None
     lower_is_better: bool
+    mean: float | None = None
 
 
 @final
@@ -154,7 +158,7 @@ def best_of(trials: list[TrialSummary], objective: list[list[str]]) -> TrialSumm
 
 
 def summarise(
-    connection: sqlite3.Connection, trial: int, objective: list[list[str]]
+    connection: sqlite3.Connection, trial: int, objective: list[list[str]], *, mean: bool = False
 ) -> list[MetricSummary]:
     """The last and best value of each metric of a trial, or of the run itself (-1)."""
     rows = connection.execute(
@@ -171,5 +175,10 @@ def summarise(
             (series,),
         ).fetchone()
         value, step = best or (None, None)
-        found.append(MetricSummary(name, last, last_step, value, step, lower))
+        average = None
+        if mean:
+            (average,) = connection.execute(
+                "SELECT avg(value) FROM metrics WHERE series = ?", (series,)
+            ).fetchone()
+        found.append(MetricSummary(name, last, last_step, value, step, lower, average))
     return found

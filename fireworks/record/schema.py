@@ -6,12 +6,13 @@ JSON columns hold JSON text; see json_values.py for NaN.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
 from fireworks.errors import DamagedFile
 
 APPLICATION_ID = 0x46495245  # "FIRE": says whose file it is, also to `file` and other tools
-VERSION = 1
+VERSION = 2
 NO_TRIAL = -1
 
 _TABLES = """
@@ -87,6 +88,7 @@ CREATE TABLE reports (
     step    INTEGER NOT NULL,
     value   REAL,                         -- NULL is NaN
     time    REAL NOT NULL,
+    seq     INTEGER NOT NULL DEFAULT 0,   -- the run's seq when it was reported
     PRIMARY KEY (trial, attempt, step)
 ) WITHOUT ROWID;
 
@@ -105,7 +107,8 @@ CREATE TABLE artifacts (
     attempt INTEGER NOT NULL DEFAULT 0,
     size    INTEGER NOT NULL,             -- bytes
     sha256  TEXT NOT NULL,
-    time    REAL NOT NULL
+    time    REAL NOT NULL,
+    seq     INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 CREATE TABLE figures (
@@ -120,11 +123,47 @@ CREATE TABLE notes (
     text TEXT NOT NULL
 );
 
+-- What was logged and is no number: texts, images, histograms, figures.
+CREATE TABLE media (
+    trial   INTEGER NOT NULL,
+    name    TEXT NOT NULL,
+    step    INTEGER NOT NULL,
+    seq     INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    kind    TEXT NOT NULL,                -- text image histogram figure
+    data    BLOB NOT NULL,                -- UTF-8 text, PNG, or JSON
+    time    REAL NOT NULL,
+    PRIMARY KEY (trial, name, step)
+);
+
 -- What a person asks: SELECT step, value FROM metric WHERE trial = 3 AND name = 'valid/accuracy'.
 CREATE VIEW metric AS
     SELECT series.trial, series.name, metrics.step, metrics.value, metrics.time
     FROM metrics JOIN series ON series.id = metrics.series;
 """
+
+
+# What brings a database from a version to the next one.
+_STEPS = {
+    1: """
+    ALTER TABLE reports ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE artifacts ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE media (
+        trial   INTEGER NOT NULL,
+        name    TEXT NOT NULL,
+        step    INTEGER NOT NULL,
+        seq     INTEGER NOT NULL,
+        attempt INTEGER NOT NULL,
+        kind    TEXT NOT NULL,
+        data    BLOB NOT NULL,
+        time    REAL NOT NULL,
+        PRIMARY KEY (trial, name, step)
+    );
+    """,
+}
+
+OWN_TABLES = frozenset(re.findall(r"CREATE (?:TABLE|VIEW) (\w+)", _TABLES))
+"""The tables and the view that are the record's own; all others are the user's."""
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -135,8 +174,8 @@ def create(connection: sqlite3.Connection) -> None:
     )
 
 
-def check(connection: sqlite3.Connection, path: object) -> None:
-    """Check that a database is an experiment's, of a version that this release reads.
+def check(connection: sqlite3.Connection, path: object) -> int:
+    """Check that a database is an experiment's and return its version, which may be an older one.
 
     Raises:
         DamagedFile: It is not an experiment's, or a newer release wrote it.
@@ -154,5 +193,38 @@ def check(connection: sqlite3.Connection, path: object) -> None:
             f"{str(path)!r} was written by a newer release of Fireworks (schema {version}; this "
             f"one reads up to {VERSION}). Upgrade: pip install --upgrade fireworks-ml"
         )
-    if version < VERSION:
+    if version < 1:
         raise DamagedFile(f"{str(path)!r} has no known schema version (it says {version}).")
+    return version
+
+
+def migrate(connection: sqlite3.Connection, path: object) -> None:
+    """Bring a database to the present version, in one transaction; nothing is done if it has it.
+
+    Raises:
+        DamagedFile, sqlite3.DatabaseError: As ``check``; the database stays as it was.
+    """
+    if check(connection, path) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Asked again: another process may have done it before the transaction began.
+        for version in range(check(connection, path), VERSION):
+            for statement in filter(str.strip, _STEPS[version].split(";")):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def user_tables(connection: sqlite3.Connection) -> list[str]:
+    """The names of the tables that are not the record's own, sorted."""
+    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
+    return [name for (name,) in rows if name not in OWN_TABLES and not name.startswith("sqlite_")]
+
+
+def quoted(name: str) -> str:
+    """A table's or column's name as it stands in a statement."""
+    return '"' + name.replace('"', '""') + '"'

@@ -85,7 +85,7 @@ class Store:
             check_same_thread=False,
         )
         try:
-            schema.check(connection, self.path)
+            schema.migrate(connection, self.path)
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'NORMAL'}")
             connection.execute("PRAGMA trusted_schema = OFF")
         except BaseException:
@@ -163,18 +163,39 @@ def reading(path: Path) -> Generator[sqlite3.Connection]:
     """
     if not path.is_file():
         raise ExperimentNotFound(f"There is no database {str(path)!r}: the folder is incomplete.")
-    with _readable(path) as (place, options), explained(path):
-        connection = sqlite3.connect(
-            _uri(place, options), uri=True, isolation_level=None, timeout=BUSY_SECONDS
-        )
+    with explained(path):
+        connection = connect_reading(path)
         try:
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("PRAGMA query_only = ON")
             connection.execute("BEGIN")  # one state of the database for all that is read …
             schema.check(connection, path)  # … from here on
             yield connection
         finally:
             connection.close()
+
+
+def connect_reading(path: Path) -> sqlite3.Connection:
+    """A connection that reads any SQLite file, and leaves no trace beside it.
+
+    Raises:
+        sqlite3.DatabaseError: It is missing, damaged, or no database.
+    """
+    with _readable(path) as (place, options):
+        connection = sqlite3.connect(
+            _uri(place, options),
+            uri=True,
+            isolation_level=None,
+            timeout=BUSY_SECONDS,
+            check_same_thread=False,
+        )
+        try:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA query_only = ON")
+            if place != path:  # the copy is deleted at once: SQLite must have opened its log
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
 
 
 @contextmanager

@@ -1,4 +1,6 @@
+import json
 import math
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -58,7 +60,7 @@ def test_curves_on_one_axis(runs: list[Path]) -> None:
 def test_the_tidy_frame(runs: list[Path]) -> None:
     frame = compare(runs).frame
     assert frame.columns.tolist() == ["experiment", "trial", "kind", "name", "value"]
-    assert set(frame["kind"]) == {"param", "last", "best"}
+    assert set(frame["kind"]) == {"param", "last", "best", "mean"}
     chosen = frame[(frame["kind"] == "best") & (frame["name"] == "loss")]
     assert chosen["value"].tolist() == pytest.approx([0.1, 0.01])
 
@@ -120,3 +122,21 @@ def test_bad_questions(runs: list[Path]) -> None:
         compare(runs[:1])
     with pytest.raises(ExperimentNotFound, match="Did you mean"):
         compare([runs[0], runs[0].with_name("plain-001")])
+
+
+def test_the_code_and_means(tmp_path: Path) -> None:
+    paths = []
+    for name, diff in [("a", "+1"), ("b", "+2")]:
+        with Experiment(name, root=tmp_path) as experiment:
+            experiment.log_many({"step": [0, 1, 2], "loss": [3.0, 1.0, float("nan")]})
+        paths.append(experiment.path)
+        connection = sqlite3.connect(experiment.path / "experiment.sqlite")
+        git = {"commit": "c", "branch": "main", "dirty": True, "diff": diff}
+        connection.execute("UPDATE metadata SET value = ? WHERE key = 'git'", (json.dumps(git),))
+        connection.commit()
+        connection.close()
+    both = compare(paths)
+    assert both.code["diff"].tolist() == ["+1", "+2"]
+    assert both.metrics["mean"].tolist() == [2.0, 2.0]
+    assert "git.diff" in both.environment.index
+    assert "git.commit" not in both.environment.index

@@ -76,13 +76,17 @@ def test_the_git_commit_and_whether_it_is_dirty(
     monkeypatch.chdir(tmp_path)
     assert capture()["git"] is None
     git("init", "-q", "-b", "main")
-    assert capture()["git"] == {"commit": None, "branch": "main", "dirty": False}
+    assert capture()["git"] == {"commit": None, "branch": "main", "dirty": False, "diff": ""}
     Path("a.py").write_text("1")
     git("add", "a.py")
     git("commit", "-q", "-m", "one")
     commit = git("rev-parse", "HEAD")
-    assert capture()["git"] == {"commit": commit, "branch": "main", "dirty": False}
-    Path("a.py").write_text("2")
-    assert capture()["git"] == {"commit": commit, "branch": "main", "dirty": True}
+    assert capture()["git"] == {"commit": commit, "branch": "main", "dirty": False, "diff": ""}
+    Path("a.py").write_text("ghp_abcdefghijklmnop")
+    dirty = capture()["git"]
+    assert dirty["dirty"]
+    assert dirty["diff"].splitlines()[-4:-1] == ["-1", "\\ No newline at end of file", "+***"]
+    monkeypatch.setattr("fireworks.record.capture._LONGEST_DIFF", 20)
+    assert capture()["git"]["diff"].splitlines()[1].startswith("… cut: ")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert capture()["git"] is None  # no git installed

@@ -1,0 +1,197 @@
+"""Tables of the user's own in ``experiment.sqlite``, each row marked with its trial and seq."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fireworks.errors import TableNotFound, WrongType, WrongValue, suggest
+from fireworks.record.json_values import check_unicode
+from fireworks.record.schema import NO_TRIAL, OWN_TABLES, quoted, user_tables
+from fireworks.record.store import Store
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+    from fireworks.database import TableSource
+    from fireworks.message import Message
+
+KEY = "id"
+STEP = "step"
+MARKS = ("trial", "seq")
+"""The columns that say whose a row is, and up to which position of the record it counts."""
+
+
+def check_table_name(name: object) -> str:
+    """Return ``name`` if a user's table may have it.
+
+    Raises:
+        WrongType, WrongValue: It is no string, empty, or one of the record's own tables.
+    """
+    if not isinstance(name, str):
+        raise WrongType(f"A table's name must be a string; got {type(name).__name__}: {name!r}.")
+    check_unicode(name, what="A table's name")
+    if not name.strip() or not name.isprintable() or name.lower().startswith("sqlite_"):
+        raise WrongValue(f"A table cannot be called {name!r:.60}. Choose a plain name.")
+    if name.lower() in OWN_TABLES:
+        raise WrongValue(
+            f"The table {name!r} is the record's own. Choose another name, or read it with "
+            f".message({name!r})."
+        )
+    return name
+
+
+def create(
+    store: Store, name: str, columns: Message | Mapping[str, Any], *, logged: bool = False
+) -> sqlalchemy.Table:
+    """Create a table, unless it is there, and the triggers that mark each new row.
+
+    Args:
+        store: The experiment's database.
+        name: The table.
+        columns: A Message, or SQLAlchemy types by name.
+        logged: Whether its rows have a step.
+
+    Returns:
+        Its description, without what the record adds.
+
+    Raises:
+        WrongValue: A column has one of the names that the record adds, or the table exists and
+            has other columns.
+    """
+    import sqlalchemy as sa
+    from sqlalchemy.schema import CreateTable
+
+    from fireworks.database import create_table
+    from fireworks.message import Message
+
+    taken = {*MARKS, *((STEP,) if logged else ())}
+    names = columns.columns if isinstance(columns, Message) else list(columns)
+    if clashing := sorted(taken & {each.lower() for each in names}):
+        raise WrongValue(
+            f"The table {name!r} cannot have a column {clashing[0]!r}: the record adds one of "
+            "that name. Rename yours."
+        )
+    described = create_table(name, columns, key=KEY) if KEY in names else _numbered(name, columns)
+    whole = described.to_metadata(sa.MetaData())
+    with store.transaction() as connection:
+        if name in user_tables(connection):
+            there = [each for each in columns_of(connection, name) if each not in taken]
+            wanted = [column.name for column in described.columns]
+            if there != wanted:
+                raise WrongValue(
+                    f"The table {name!r} is there already, with the columns {there}; "
+                    f"asked for {wanted}."
+                )
+            return described
+        whole.append_column(
+            sa.Column("trial", sa.Integer, nullable=False, server_default=str(NO_TRIAL))
+        )
+        whole.append_column(sa.Column("seq", sa.Integer, nullable=False, server_default="0"))
+        if logged:
+            whole.append_column(sa.Column(STEP, sa.BigInteger, nullable=False))
+        dialect = sa.create_engine("sqlite://").dialect
+        connection.execute(str(CreateTable(whole).compile(dialect=dialect)))
+        if logged:
+            connection.execute(
+                f"CREATE INDEX {quoted(name + ' by step')} ON {quoted(name)} (trial, {STEP})"
+            )
+        # Whoever writes a row, and through whatever, it counts from the next position on.
+        for action in ("INSERT", "UPDATE"):
+            columns_changed = "" if action == "INSERT" else f" OF {_quoted_names(described)}"
+            connection.execute(
+                f"CREATE TRIGGER {quoted(f'{name} after {action.lower()}')} "
+                f"AFTER {action}{columns_changed} ON {quoted(name)} BEGIN UPDATE {quoted(name)} "
+                "SET seq = 1 + (SELECT CAST(value AS INTEGER) FROM metadata WHERE key = 'seq') "
+                "WHERE rowid = NEW.rowid; END"
+            )
+    return described
+
+
+def _numbered(name: str, columns: Message | Mapping[str, Any]) -> sqlalchemy.Table:
+    """A table whose rows are numbered by a column ``id``."""
+    import sqlalchemy as sa
+
+    from fireworks.database import create_table
+    from fireworks.message import Message
+
+    if isinstance(columns, Message):
+        import numpy
+
+        whole = Message({KEY: numpy.zeros(len(columns), "int64")}).merge(columns)
+        described = create_table(name, whole, key=KEY)
+    else:
+        described = create_table(name, {KEY: sa.Integer, **columns}, key=KEY)
+    key = described.columns[KEY]
+    key.type = sa.Integer()  # SQLite numbers the rows of an INTEGER PRIMARY KEY, of no other
+    key.autoincrement = True
+    return described
+
+
+def _quoted_names(table: sqlalchemy.Table) -> str:
+    return ", ".join(quoted(each.name) for each in table.columns if each.name not in MARKS)
+
+
+def columns_of(connection: sqlite3.Connection, name: str) -> list[str]:
+    """The columns of a table.
+
+    Raises:
+        TableNotFound: There is none; the nearest name is offered.
+    """
+    known = [*user_tables(connection), *OWN_TABLES]
+    if name not in known:
+        raise TableNotFound(f"There is no table {name!r}.{suggest(name, sorted(known))}")
+    return [row[1] for row in connection.execute(f"PRAGMA table_info({quoted(name)})")]
+
+
+def source_of(engine: sqlalchemy.Engine, name: str, columns: list[str]) -> TableSource:
+    """A table as a source of some of its columns."""
+    import sqlalchemy as sa
+
+    from fireworks.database import TableSource
+
+    table = sa.Table(name, sa.MetaData(), autoload_with=engine)
+    for key in table.primary_key.columns:
+        key.autoincrement = isinstance(key.type, sa.Integer)  # SQLite numbers such rows
+    return TableSource(table, engine, columns=columns, name=name)
+
+
+def marked_by(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether the rows of a table are marked with their trial and seq."""
+    return set(MARKS) <= set(columns_of(connection, name))
+
+
+def mark_rows(connection: sqlite3.Connection, trial: int, attempt: int) -> None:
+    """Make all rows that are inserted through a connection a trial's.
+
+    Once the attempt is over, the database refuses them.
+    """
+    for table in user_tables(connection):
+        if marked_by(connection, table):
+            connection.execute(
+                f"CREATE TEMP TRIGGER {quoted(f'{table} of trial')} AFTER INSERT ON "
+                f"main.{quoted(table)} BEGIN "
+                "SELECT RAISE(ABORT, 'this attempt at the trial is over') WHERE NOT EXISTS ("
+                f"SELECT 1 FROM trials WHERE number = {trial:d} AND state = 'running' AND "
+                f"attempt = {attempt:d}); "
+                f"UPDATE {quoted(table)} SET trial = {trial:d} WHERE rowid = NEW.rowid; END"
+            )
+
+
+def write(
+    connection: sqlite3.Connection, table: Any, rows: Message, *, trial: int, seq: int, step: int
+) -> None:
+    """Insert logged rows, in the caller's transaction."""
+    from fireworks.database.columns import to_records
+
+    names = rows.columns
+    places = ",".join("?" * (len(names) + 3))
+    listed = ", ".join(map(quoted, [*names, "trial", "seq", STEP]))
+    connection.executemany(
+        f"INSERT INTO {quoted(table.name)} ({listed}) VALUES ({places})",
+        [
+            (*(record[name] for name in names), trial, seq, step)
+            for record in to_records(rows, table)
+        ],
+    )
