@@ -31,7 +31,7 @@ from fireworks.sources import (
     WriterSource,
     ZipSource,
 )
-from tests.sources import columns_under_test
+from tests.sources import columns_under_test, files_under_test
 
 
 def rows(num_rows: int = 23, first: int = 0, column: str = "i") -> MessageSource:
@@ -95,6 +95,7 @@ def filtered() -> Source:
 
 INDEXED: dict[str, Callable[[], Source]] = {
     **columns_under_test.INDEXED,
+    **files_under_test.INDEXED,
     "MessageSource": rows,
     "TableSource": table_source,
     "SubsetSource": lambda: rows() >> SubsetSource([7, 1, 20, 7, 3]),
@@ -140,6 +141,7 @@ INDEXED: dict[str, Callable[[], Source]] = {
 
 STREAMED: dict[str, Callable[[], Source]] = {
     **columns_under_test.STREAMED,
+    **files_under_test.STREAMED,
     "Stream": Stream,
     "Silent": Silent,
     "WriterSource": lambda: (
