@@ -13,6 +13,7 @@ from fireworks.errors import ColumnNotFound, WrongLength, WrongType
 from fireworks.message import Message
 from fireworks.source import Rows, Run, Source
 from fireworks.source.rings import Flow, Position
+from fireworks.sources.callables import check_callable, check_travels, name_of
 
 Keep = Callable[[Message], Any]
 
@@ -43,6 +44,7 @@ class FilterSource(Source):
         name: str | None = None,
     ) -> None:
         super().__init__(inputs=inputs, name=name)
+        check_callable(self, keep)
         self._keep = keep
         self._kept: Rows | None = None
 
@@ -85,7 +87,13 @@ class FilterSource(Source):
 
     def describe(self) -> dict[str, Any]:
         """Return the function's name."""
-        return {"keep": getattr(self._keep, "__qualname__", None) or repr(self._keep)}
+        keep = self._keep
+        return {"keep": str(keep) if isinstance(keep, _GoesTo) else name_of(keep)}
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not isinstance(self._keep, _GoesTo):  # a router looks after its own
+            check_travels(self, self._keep)
+        return super().__getstate__()
 
     def _above(self, rows: Rows) -> Rows:
         kept = self._kept
@@ -123,9 +131,8 @@ class _GoesTo:
             raise ColumnNotFound(f"RouterSource: there is no column {self.by!r}.")
         return np.asarray(np.asarray(routes) == self.route, bool)
 
-    def __repr__(self) -> str:
-        by = getattr(self.by, "__qualname__", self.by)
-        return f"{by} == {self.route!r}"
+    def __str__(self) -> str:
+        return f"{name_of(self.by) if callable(self.by) else self.by} == {self.route!r}"
 
 
 class RouterSource(Source):
@@ -171,4 +178,9 @@ class RouterSource(Source):
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the routes."""
-        return {"by": getattr(self._by, "__qualname__", self._by)}
+        return {"by": name_of(self._by) if callable(self._by) else self._by}
+
+    def __getstate__(self) -> dict[str, Any]:
+        if callable(self._by):
+            check_travels(self, self._by)
+        return super().__getstate__()

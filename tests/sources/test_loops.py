@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 
 import numpy as np
@@ -120,6 +121,17 @@ class TestSharing:
             fresh = graph()
             fresh.load_state_dict(state)
             assert list(fresh.run()) == expected[steps:]
+
+
+def test_a_lambda_cannot_be_pickled_and_the_error_says_what_to_do():
+    for source in (
+        rows() >> FilterSource(lambda message: message["i"] > 3),
+        (rows() >> RouterSource(lambda message: message["i"]))["a"],
+    ):
+        with pytest.raises(WrongType, match="Define it with def at the top of a module"):
+            pickle.dumps(source)
+    with pytest.raises(WrongType, match="takes a function, not 3"):
+        FilterSource(3)
 
 
 class Late(Source):
