@@ -105,7 +105,7 @@ class Concatenated:
 
 def main() -> None:
     short = options(__doc__ or "").short
-    rounds = 5 if short else 25
+    rounds = 5 if short else 15
     torch.set_num_threads(1)  # more only wait for each other on batches of this size
     print(f"## MessageCache\n\n{describe_machine('torch', 'numpy')},")
     print(f"one torch thread, {rounds} rounds.")

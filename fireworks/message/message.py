@@ -211,7 +211,11 @@ class Message(DataFrameHabits, Interchange):
 
     def _chosen(self, columns: str | Iterable[str]) -> dict[str, Column]:
         names = [columns] if isinstance(columns, str) else list(columns)
-        chosen = {name: self._column(name) for name in names}
+        stored = self.stored
+        try:
+            chosen = {name: stored[name] for name in names}
+        except (KeyError, TypeError):
+            chosen = {name: self._column(name) for name in names}  # names the one that is missing
         if len(chosen) != len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise DuplicateColumn(f"Column {twice!r} is asked for twice in {names}.")
