@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import numpy as np
@@ -11,23 +10,24 @@ Int64Array = np.ndarray[Any, np.dtype[np.int64]]
 BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 _NEVER = -1
-_CHUNK = 1024  # entries of the log that are looked at together
+_CHUNK = 256  # entries that are looked at together, at least
 
 
 class SlotQueue:
     """Slots, the one stamped longest ago first.
 
-    Stamping appends to a log; what a slot's earlier entries say is outdated and skipped when the
-    head of the log reaches it. So every operation costs what its own rows cost, amortised, and the
-    order is exact. The log is compacted when it holds four times as many entries as there are
-    slots.
+    Stamping only writes stamps. The slots are sorted by them when the head of the queue is asked
+    for, and that order is used up from its front: stamps only grow, so what has not been stamped
+    again since still comes first, in that order. Sorting all slots once for about as many
+    departures makes the order exact at little cost a row.
     """
 
     def __init__(self) -> None:
         self._stamps = np.empty(0, np.int64)
-        self._log: deque[tuple[Int64Array, Int64Array]] = deque()
-        self._logged = 0
         self._clock = 0
+        self._order = np.empty(0, np.int64)  # slots, as they were sorted last
+        self._order_stamps = np.empty(0, np.int64)  # and their stamps then
+        self._head = 0  # all entries before it are outdated
 
     def resize(self, slots: int) -> None:
         """Make room for this many slots."""
@@ -37,12 +37,9 @@ class SlotQueue:
 
     def stamp(self, slots: Int64Array) -> None:
         """Move slots to the end; where one occurs twice, its last place counts."""
-        stamps = np.arange(self._clock, self._clock + len(slots))
-        self._clock += len(slots)
-        self._stamps[slots] = stamps
-        self._append(slots, stamps)
-        if self._logged > max(1024, 4 * len(self._stamps)):
-            self._compact()
+        clock = self._clock
+        self._clock = clock + len(slots)
+        self._stamps[slots] = np.arange(clock, self._clock)
 
     def remove(self, slots: Int64Array) -> None:
         """Take slots out."""
@@ -50,41 +47,46 @@ class SlotQueue:
 
     def first(self, count: int, allowed: BoolArray) -> Int64Array:
         """The first slots of those allowed, in order; they stay in the queue."""
+        chosen = self._scan(count, allowed)
+        if len(chosen) < count:
+            self._sort()
+            chosen = self._scan(count, allowed)
+        return chosen
+
+    def _scan(self, count: int, allowed: BoolArray) -> Int64Array:
+        """As `first`, but of those only that are in the order of the last sorting."""
         chosen: list[Int64Array] = []
-        for position, (slots, stamps) in enumerate(self._log):
-            live = self._stamps.take(slots) == stamps
-            if np.count_nonzero(live) < len(slots):
-                slots, stamps = slots[live], stamps[live]
-                self._logged += len(slots) - len(live)
-                self._log[position] = slots, stamps
-            if not len(slots):
-                continue
-            allowed_here = allowed.take(slots)
-            if np.count_nonzero(allowed_here) < len(slots):
-                slots = slots[allowed_here]
-            chosen.append(slots[:count])
-            count -= len(chosen[-1])
-            if not count:
-                break
-        while self._log and not len(self._log[0][0]):
-            self._log.popleft()
+        position, chunk = self._head, max(count, _CHUNK)
+        while count and position < len(self._order):
+            slots = self._order[position : position + chunk]
+            live = self._stamps.take(slots) == self._order_stamps[position : position + chunk]
+            found = np.count_nonzero(live)
+            if position == self._head and not found:
+                self._head += len(slots)
+            position += len(slots)
+            if found < len(slots):
+                slots = slots[live]
+            kept = allowed.take(slots)
+            if np.count_nonzero(kept) < found:
+                slots = slots[kept]
+            if len(slots):
+                chosen.append(slots[:count])
+                count -= len(chosen[-1])
         if len(chosen) == 1:
             return chosen[0]
         return np.concatenate(chosen) if chosen else np.empty(0, np.int64)
 
-    def _compact(self) -> None:
-        held = (self._stamps != _NEVER).nonzero()[0]
-        stamps = self._stamps[held]
-        order = stamps.argsort()
-        self._log.clear()
-        self._logged = 0
-        self._append(held[order], stamps[order])
-
-    def _append(self, slots: Int64Array, stamps: Int64Array) -> None:
-        self._logged += len(slots)
-        if len(slots) <= _CHUNK:
-            self._log.append((slots, stamps))
-            return
-        for start in range(0, len(slots), _CHUNK):
-            chunk = slice(start, start + _CHUNK)
-            self._log.append((slots[chunk], stamps[chunk]))
+    def _sort(self) -> None:
+        slots = (self._stamps != _NEVER).nonzero()[0]
+        stamps = self._stamps[slots]
+        base = int(stamps.min(initial=self._clock))
+        bits = len(self._stamps).bit_length()
+        if (self._clock - base).bit_length() + bits < 63:
+            # Stamp and slot in one number: numpy sorts numbers far faster than it argsorts.
+            packed = ((stamps - base) << bits) | slots
+            packed.sort()
+            slots, stamps = packed & ((1 << bits) - 1), (packed >> bits) + base
+        else:
+            order = stamps.argsort()
+            slots, stamps = slots[order], stamps[order]
+        self._order, self._order_stamps, self._head = slots, stamps, 0
