@@ -151,13 +151,19 @@ def checked(source: Source, rows: Rows) -> Rows:
     if not len(rows):
         return rows
     num_rows = source.num_rows
-    # Seen as unsigned, a negative row is larger than any length: one pass checks both ends.
-    highest = int(np.ascontiguousarray(rows).view(np.uint64).max())
-    if highest < num_rows:
+    lowest, highest = extremes(rows)
+    if lowest >= 0 and highest < num_rows:
         return rows
-    if highest >= 2**63 or not num_rows:
+    if lowest < 0 or not num_rows:
+        source.require_index()
         raise RowOutOfRange(
-            f"{source!r} was asked for row {rows.min()}; it has {num_rows} rows an epoch, "
+            f"{source!r} was asked for row {lowest}; it has {num_rows} rows an epoch, "
             "numbered from 0."
         )
     return rows if source.epoch_aware and source.varies else rows % num_rows
+
+
+def extremes(rows: Rows) -> tuple[int, int]:
+    """Return the lowest and the highest of some rows."""
+    # Finding where they are takes numpy a third of the time of finding what they are.
+    return rows.item(rows.argmin()), rows.item(rows.argmax())

@@ -121,6 +121,8 @@ def _readers(sinks: Sequence[Source]) -> dict[int, int]:
         if not sink.indexed:
             count[id(sink)] = count.get(id(sink), 0) + 1
         for source in wiring.upstream(sink):
+            if source.needs_inputs and not source.inputs:
+                _ = source.input  # says how to bind one
             if id(source) in seen or source.indexed or source.closes_loops:
                 continue
             seen.add(id(source))

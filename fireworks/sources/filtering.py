@@ -57,6 +57,7 @@ class FilterSource(Source):
     def num_rows(self) -> int:
         """Rows that pass, once the input has been scanned."""
         if self._kept is None:
+            _ = self.input
             raise WrongType(
                 f"{self!r} does not know its rows before it has scanned its input: prepare() does."
             )

@@ -17,9 +17,10 @@ from fireworks.source.rings import Flow, Position
 class JoinSource(Source):
     """Each row of the input ``left`` beside the rows of the input ``right`` with the same key.
 
-    The keys of the right input, which is indexed, are scanned once; those of the left input too
-    where it is indexed, and then the join is indexed (16 bytes a row). A left row with several
-    partners comes once with each.
+    The right input is a table to look things up in: it is indexed, its keys are scanned once, and
+    its epoch 0 serves all epochs. Where the left input is indexed and the same in every epoch, its
+    keys are scanned too, and the join is indexed (16 bytes a row): put a shuffle behind it.
+    Otherwise it is a stream. A left row with several partners comes once with each.
 
     Args:
         on: The column that both have.
@@ -52,6 +53,17 @@ class JoinSource(Source):
         self._index: pd.Index | None = None
         self._places: Rows | None = None
         self._pairs: tuple[Rows, Rows] | None = None
+
+    @property
+    def indexed(self) -> bool:
+        """Whether both inputs are, and the left one is the same in every epoch."""
+        sides = self.inputs.values()
+        return bool(sides) and all(s.indexed for s in sides) and not self._side("left").varies
+
+    @property
+    def varies(self) -> bool:
+        """Whether the left input does."""
+        return bool(self.inputs) and self._side("left").varies
 
     @property
     def item_rows(self) -> int:
@@ -87,7 +99,7 @@ class JoinSource(Source):
         epochs, places = np.divmod(rows, max(1, len(left)))
         return {
             "left": epochs * self._side("left").num_rows + left[places],
-            "right": epochs * self._side("right").num_rows + right[places],
+            "right": right[places],
         }
 
     def describe(self) -> dict[str, Any]:
@@ -95,6 +107,8 @@ class JoinSource(Source):
         return {"on": self.on, "missing": self.missing}
 
     def _side(self, name: str) -> Source:
+        if not self.inputs:
+            return self.input  # says how to bind them
         if set(self.inputs) != {"left", "right"}:
             raise WiringError(
                 f"{self!r} has two inputs, 'left' and 'right'; it was given {list(self.inputs)}."

@@ -78,12 +78,17 @@ class SubsetSource(Source):
 
 
 def train_test_split(
-    source: Source, *, test: float = 0.2, seed: int = 0, stratify: str | None = None
+    source: Source,
+    *,
+    test: float = 0.2,
+    seed: int = 0,
+    stratify: str | None = None,
+    group: str | None = None,
 ) -> tuple[SubsetSource, SubsetSource]:
     """Split a source into two, at random, each row in exactly one of them.
 
     The rows keep their order within each part. The split depends on the seed and the number of
-    rows (and with ``stratify`` on that column), never on when or where it is made.
+    rows (and on the columns named), never on when or where it is made.
 
     Args:
         source: An indexed source.
@@ -91,27 +96,37 @@ def train_test_split(
         seed: The seed of the split.
         stratify: A column; each of its values is split by itself, so that both parts hold the same
             proportions. The column is read once, now.
+        group: A column; rows with the same value stay together, all in one part, so that nothing of
+            a patient or a document seen in training is tested on. Whole groups go to the test part
+            until it holds its share of the rows, or would hold more. The column is read once, now.
 
     Returns:
         The two sources, train and test.
 
     Raises:
-        WrongValue: ``test`` lies outside of its range, or leaves a part without a row.
+        WrongValue: ``test`` lies outside of its range, or leaves a part without a row; or both
+            ``stratify`` and ``group`` are given.
         ColumnNotFound: There is no such column.
     """
     if not 0 < test < 1:
         raise WrongValue(f"test is a part of the rows, above 0 and below 1; it is {test}.")
+    if stratify is not None and group is not None:
+        raise WrongValue("A split is stratified or grouped, not both: choose stratify or group.")
     generator = np.random.default_rng(seed)
     num_rows = source.num_rows
-    if stratify is None:
-        strata = [np.arange(num_rows)]
-    else:
-        labels = _column(source, stratify)
-        strata = [np.flatnonzero(labels == value) for value in np.unique(labels)]
     chosen = np.zeros(num_rows, dtype=bool)
-    for stratum in strata:
-        count = round(len(stratum) * test)
-        chosen[generator.permutation(stratum)[:count]] = True
+    if group is not None:
+        _, groups, counts = np.unique(
+            _column(source, group), return_inverse=True, return_counts=True
+        )
+        order = generator.permutation(len(counts))
+        fits = np.cumsum(counts[order]) <= round(num_rows * test)
+        chosen = np.isin(groups, order[fits])
+    else:
+        labels = np.zeros(num_rows) if stratify is None else _column(source, stratify)
+        for value in np.unique(labels):
+            stratum = np.flatnonzero(labels == value)
+            chosen[generator.permutation(stratum)[: round(len(stratum) * test)]] = True
     if chosen.all() or not chosen.any():
         raise WrongValue(
             f"a split of {num_rows} rows with test={test} leaves one part without a row."

@@ -126,8 +126,8 @@ INDEXED: dict[str, Callable[[], Source]] = {
     "InterleaveSource": lambda: InterleaveSource(
         inputs={"a": rows(3), "b": rows(9, first=50) >> ShufflerSource(2), "c": rows(5, first=90)}
     ),
-    "JoinSource": lambda: JoinSource(
-        "i", inputs={"left": rows(9) >> ShufflerSource(4), "right": keyed()}
+    "JoinSource": lambda: (
+        JoinSource("i", inputs={"left": rows(9), "right": keyed()}) >> ShufflerSource(4)
     ),
     "FilterSource": filtered,
     "RouterSource": lambda: rows() >> RouterSource(parity),
@@ -172,6 +172,9 @@ STREAMED: dict[str, Callable[[], Source]] = {
         >> BatchingSource(100)
     ),
     "JoinSource": lambda: JoinSource("i", inputs={"left": Stream(9), "right": keyed()}),
+    "JoinSource/shuffled": lambda: JoinSource(
+        "i", inputs={"left": rows(9) >> ShufflerSource(4), "right": keyed() >> ShufflerSource(5)}
+    ),
     "RepeaterSource": lambda: Stream(6) >> RepeaterSource(3),
     "SamplerSource/lookahead": lambda: (
         rows() >> SamplerSource(seed=1, lookahead=2, batch_size=5, row_column="row")

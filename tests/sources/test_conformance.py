@@ -14,7 +14,7 @@ import pytest
 
 import fireworks.sources
 from fireworks import Graph, Message, Source, concat
-from fireworks.errors import StateMismatch
+from fireworks.errors import StateMismatch, WiringError
 from fireworks.sources import BatchingSource, FeedbackSource, MessageSource
 from tests.sources.sources_under_test import INDEXED, STREAMED, rows
 
@@ -211,6 +211,16 @@ def iter_state(one_pass):
 
 
 class TestEmptyAndUnbound:
+    @every
+    def test_without_its_inputs_it_says_what_to_do(self, make):
+        source = make()
+        if not source.needs_inputs:
+            return  # it reads from no other source
+        source._inputs = {}
+        for use in (list, Graph, lambda each: each.read(np.arange(3)), lambda each: each.take(1)):
+            with pytest.raises(WiringError, match="no input yet"):
+                use(source)
+
     @every
     def test_empty_inputs(self, make):
         source = make()

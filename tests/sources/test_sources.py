@@ -140,6 +140,23 @@ class TestSplit:
         assert test.read_all()["label"].value_counts().to_dict() == {"a": 20, "b": 5}
         assert train.read_all()["label"].value_counts().to_dict() == {"a": 60, "b": 15}
 
+    def test_groups_stay_together(self):
+        patients = np.random.default_rng(0).integers(0, 40, 1000)
+        source = MessageSource({"i": np.arange(1000), "patient": patients})
+        splits = [
+            train_test_split(source, test=0.25, seed=seed, group="patient") for seed in (0, 1)
+        ]
+        for train, test in splits:
+            inside = set(test.read_all()["patient"])
+            assert not inside & set(train.read_all()["patient"])
+            assert 200 < len(test) <= 250
+            assert sorted(order(train) + order(test)) == list(range(1000))
+        assert order(splits[0][1]) != order(splits[1][1])
+
+    def test_stratified_and_grouped(self):
+        with pytest.raises(WrongValue, match="choose stratify or group"):
+            train_test_split(counted(10), stratify="i", group="i")
+
     @pytest.mark.parametrize("test", [0, 1, -0.1, 1.5])
     def test_bad_part(self, test):
         with pytest.raises(WrongValue, match="above 0 and below 1"):
