@@ -44,7 +44,7 @@ class SamplerSource(Source):
         name: Tells this source from others of its class.
 
     Raises:
-        WrongType: The seed is no integer.
+        WrongType: The seed is no integer; (when read) the input's rows differ between epochs.
         WrongValue: Weights are negative, not finite or all 0; options that exclude each other; more
             draws without replacement than rows with a weight.
         WrongLength: (when read) not one weight per row.
@@ -280,6 +280,11 @@ class SamplerSource(Source):
         return np.minimum(chosen, np.searchsorted(sums, sums[-1])).astype(np.int64)
 
     def _current_weights(self) -> Weights:
+        if self.input.varies:
+            raise WrongType(
+                f"The weights of {self!r} belong to rows, but the rows of {self.input!r} differ "
+                "between epochs. Put what shuffles or augments behind the sampler."
+            )
         with self._lock:
             if self._weights is None:
                 self._weights = self._found_weights()

@@ -340,6 +340,8 @@ class TestSampler:
             (rows(2) >> SamplerSource([1, 2, 3], seed=0)).read_all()
         with pytest.raises(WrongValue, match="without replacement from 1"):
             (rows(2) >> SamplerSource([1, 0], seed=0, replacement=False)).read_all()
+        with pytest.raises(WrongType, match="behind the sampler"):
+            (rows(2) >> ShufflerSource(0) >> SamplerSource([1, 2], seed=0)).read_all()
         sampler = rows(2) >> SamplerSource([1, 1], seed=0)
         with pytest.raises(WrongType, match="are fixed"):
             sampler.update([0], [2.0])

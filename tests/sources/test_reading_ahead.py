@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -137,3 +139,39 @@ def test_all_orders_of_six_rows_come_equally_often():
     assert len(seen) == 720
     # 838 is the 0.1 % point of chi-square at 719 degrees of freedom.
     assert sum((count - 50) ** 2 / 50 for count in seen.values()) < 838
+
+
+def test_memory_stays_within_its_budget():
+    # 200,000 rows of 1 kB through a cache of 20 MB, in a process of its own, against the same
+    # with next to no cache.
+    program = """
+import resource, sys
+import numpy as np, torch
+from fireworks import Message, Source
+from fireworks.sources import BatchingSource, CachingSource, ShufflerSource
+
+class Rows(Source):
+    num_rows = 200_000
+    def read(self, rows):
+        return Message({"x": torch.zeros(len(rows), 256)})
+
+budget = int(sys.argv[1])
+source = Rows() >> CachingSource(max_bytes=budget, policy="forecast") >> ShufflerSource(0)
+for batch in source >> BatchingSource(256):
+    pass
+stats = source.input.cached
+assert stats.bytes <= budget
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+"""
+
+    def peak(budget: int) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(budget)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return int(done.stdout)
+
+    budget = 20_000_000
+    assert peak(budget) - peak(300_000) <= 1.1 * budget
