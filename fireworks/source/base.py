@@ -32,8 +32,11 @@ class _NumRowsOfTheInput:
     def __get__(self, source: Source | None, owner: type) -> Any:
         if source is None:
             return self
-        if source.inputs or source.needs_inputs:
-            return source.input.num_rows  # a stream further up says that it is one
+        if len(source._inputs) == 1:  # asked at every read, at every source below: in short
+            (above,) = source._inputs.values()
+            return above.num_rows  # a stream further up says that it is one
+        if source._inputs or source.needs_inputs:
+            return source.input.num_rows
         source.require_index()
         raise WrongType(
             f"{owner.__name__} implements read; it needs num_rows beside it, as an attribute or a "

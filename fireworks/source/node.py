@@ -60,7 +60,8 @@ class Node:
             WiringError: No input is bound, or there are several.
         """
         if len(self._inputs) == 1:
-            return next(iter(self._inputs.values()))
+            (above,) = self._inputs.values()
+            return above
         if self._inputs:
             names = ", ".join(map(repr, self._inputs))
             raise WiringError(f"{self!r} has several inputs: {names}; use inputs[name].")

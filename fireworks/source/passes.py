@@ -108,10 +108,10 @@ def _items(
     length = -(-num_rows // size)
     announce = _announcer(source, first)
     for item in range(start, length, together):
-        rows = range(item * size, min((item + together) * size, num_rows))
+        begin, end = item * size, min((item + together) * size, num_rows)
         if announce is not None:
-            announce(rows.start, rows.stop)
-        block = source.read(np.arange(first + rows.start, first + rows.stop))
+            announce(begin, end)
+        block = source.read(np.arange(first + begin, first + end))
         if together == 1:
             yield block, item + 1
         else:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from fireworks.cache import CacheStats, MessageCache
 from fireworks.message import Message
 from fireworks.source import Rows, Source
 from fireworks.sources.prefetch import Prefetcher
+
+_BUDGETS_AHEAD = 6
+_READS_AHEAD = 2
 
 
 class CachingSource(Source):
@@ -18,7 +20,7 @@ class CachingSource(Source):
 
     What is asked for and not held is read from the input, in one read, and kept as far as the
     policy says. Rows that shufflers, samplers or passes announce (`will_need`) are read ahead in a
-    background thread, as far as half of the budget.
+    background thread, as far as half of the budget while there is room.
 
     Args:
         max_rows: How many rows to hold at the most.
@@ -58,8 +60,16 @@ class CachingSource(Source):
 
     @property
     def cached(self) -> CacheStats:
-        """Hits, misses, insertions, evictions and bytes of the cache so far."""
-        return self._cache.stats
+        """What the cache has done so far.
+
+        ``misses`` are the rows that were read from the input, read ahead or not, and ``hits`` the
+        others of those asked for.
+        """
+        return replace(
+            self._cache.stats,
+            hits=max(0, self._rows_asked - self._rows_read),
+            misses=self._rows_read,
+        )
 
     @property
     def cached_ids(self) -> Rows:
@@ -70,31 +80,27 @@ class CachingSource(Source):
         """Return the rows asked for, from memory as far as they are there."""
         if not len(rows):
             return self.input.read(rows)  # a cache that is empty still has no columns
-        self._prefetcher.wait_for(rows)
+        with self._lock:
+            self._rows_asked += len(rows)
+        self._prefetcher.reached(rows)
         return self._cache.fetch(rows, read=self._read_above)
 
     def lookahead(self) -> int:
-        """Half of the budget, in rows; what is free where nothing is evicted."""
-        stats = self._cache.stats
-        budget = self._options["max_rows"]
-        if budget is None:
-            if self._options["max_bytes"] is None or not stats.rows:
-                return 0
-            budget = self._options["max_bytes"] * stats.rows // max(1, stats.bytes)
-        return (
-            min(budget // 2, budget - stats.rows) if self._cache.policy == "keep" else budget // 2
-        )
+        """Return how many rows ahead announcements are of use here or upstream.
+
+        A cache that evicts by them looks six times its budget ahead; others read ahead only.
+        """
+        budget = self._budget()
+        here = _BUDGETS_AHEAD * budget if self._cache.policy == "forecast" else self._depth(0)
+        return max(here, super().lookahead())
 
     def expect(self, rows: Rows, deadline: float | None) -> Rows:
         """Read announced rows ahead, and tell the sources above which those will be."""
         if not self.varies:
             rows = rows % self.num_rows
         self._cache.will_need(rows)
-        missing = self._cache.missing(rows)[: self.lookahead()]
-        if len(missing):
-            self.input.will_need(missing, deadline)
-            self._prefetcher.announce(missing)
-        return np.empty(0, np.int64)
+        self._prefetcher.announce(rows)
+        return self._cache.missing(rows)
 
     def release(self, rows: Rows) -> None:
         """Stop reading ahead."""
@@ -107,10 +113,36 @@ class CachingSource(Source):
 
     def _make_cache(self) -> None:
         self._cache = MessageCache(**self._options)
-        self._prefetcher = Prefetcher(self._cache, self._read_above)
+        self._prefetcher = Prefetcher(self._cache, self._read_above, self._depth)
+        self._rows_asked = self._rows_read = 0
 
     def _read_above(self, rows: Rows) -> Message:
-        return self.input.read(rows)
+        message = self.input.read(rows)
+        with self._lock:
+            self._rows_read += len(rows)
+        return message
+
+    def _budget(self) -> int:
+        """How many rows fit; 0 where their size is not known yet."""
+        most, stats = self._options["max_rows"], self._cache.stats
+        if self._options["max_bytes"] is not None:
+            if not stats.rows:
+                return 0
+            by_size = self._options["max_bytes"] * stats.rows // max(1, stats.bytes)
+            most = by_size if most is None else min(most, by_size)
+        return 0 if most is None else int(most)
+
+    def _depth(self, rows_at_once: int) -> int:
+        """How many rows to read ahead of what was asked for last.
+
+        Half of the budget while there is room; then, where rows are evicted for it, only as many
+        as keep the reading thread busy: each takes the place of one that would be used again.
+        """
+        budget = self._budget()
+        free = budget - self._cache.stats.rows
+        if self._cache.policy != "keep":
+            free = max(free, budget // 16, _READS_AHEAD * rows_at_once)
+        return min(free, budget // 2)
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy fills a cache of its own.

@@ -71,10 +71,18 @@ class MapSource(Source):
         """Whether an epoch differs from others: with a seed always."""
         return self.seed is not None or super().varies
 
+    @property
+    def passes_rows(self) -> bool:
+        """Always: rows are asked for as they come."""
+        return True
+
     def read(self, rows: Rows) -> Message:
         """Return the rows asked for, changed."""
+        message = self.input.read(rows)
+        if self.seed is None:
+            return self._changed(message, rows, 0)
         epochs, places = np.divmod(rows, max(1, self.num_rows))
-        return self._changed(self.input.read(rows), places, epochs)
+        return self._changed(message, places, epochs)
 
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield the chunks of a streamed input, changed; the position counts their rows."""

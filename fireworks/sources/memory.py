@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fireworks.message import Message
+from fireworks.message.rows import Rows as Selection
 from fireworks.source import Rows, Source
 
 
@@ -27,7 +28,7 @@ class MessageSource(Source):
 
     def read(self, rows: Rows) -> Message:
         """Return the rows asked for, as a copy."""
-        return self.message.take(rows)
+        return self.message.take(Selection(rows))  # the rows were checked on their way here
 
     def describe(self) -> dict[str, Any]:
         """Return how many rows of which columns there are."""

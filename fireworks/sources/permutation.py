@@ -8,12 +8,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from fireworks.source.reading import extremes
+
 Indices = NDArray[np.int64]
 
 STORED_ROWS = 65_536
 """Up to here an order is a stored permutation: keyed ones are biased when they are short."""
 
 _ROUNDS = 8
+_MIX = np.array([0x85EBCA6B], np.uint32)
 _BLOCK = 8_192
 """Places computed at once: what is worked on stays in the processor's cache."""
 
@@ -40,19 +43,24 @@ class KeyedPermutation:
         self.n = n
         self._a = max(1, math.isqrt(n - 1) + 1)
         self._b = -(-n // self._a)
-        words = np.random.SeedSequence(key).generate_state(2 * _ROUNDS, np.uint64)
+        words = np.random.SeedSequence(key).generate_state(3 * _ROUNDS, np.uint32)
+        self._keys = words.reshape(_ROUNDS, 3) | np.uint32([0, 1, 1])  # multipliers are odd
         self._blocks: dict[int, Indices] = {}
-        self._keys = words.reshape(_ROUNDS, 2) | np.uint64(1)
 
     def __call__(self, places: Indices) -> Indices:
         """Return which number stands at each place, shape (k,); places are below n."""
-        # Batches of a pass lie side by side: they come out of blocks that are computed once.
-        first, last = int(places.min()) // _BLOCK, int(places.max()) // _BLOCK
-        if len(places) < _FEW or last - first > 1:
+        if len(places) < _FEW:
             return self._computed(places)
-        blocks = [self._block(number) for number in range(first, last + 1)]
-        block = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-        return block[places - first * _BLOCK]
+        # Batches of a pass lie side by side: they come out of blocks that are computed once.
+        lowest, highest = extremes(places)
+        first, last = lowest // _BLOCK, highest // _BLOCK
+        if first == last:
+            block = self._block(first)
+        elif last == first + 1:
+            block = np.concatenate([self._block(first), self._block(last)])
+        else:
+            return self._computed(places)
+        return block.take(places - first * _BLOCK)
 
     def _block(self, number: int) -> Indices:
         block = self._blocks.get(number)
@@ -68,47 +76,50 @@ class KeyedPermutation:
         found = np.empty(len(places), np.int64)
         for start in range(0, len(places), _BLOCK):
             block = places[start : start + _BLOCK]
-            values = self._network(block.astype(np.uint64))
+            values = self._network(block)
             outside = np.flatnonzero(values >= self.n)
             while len(outside):
                 values[outside] = self._network(values[outside])
                 outside = outside[values[outside] >= self.n]
-            found[start : start + _BLOCK] = values.astype(np.int64)
+            found[start : start + _BLOCK] = values
         return found
 
-    def _network(self, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        a, b = np.uint64(self._a), np.uint64(self._b)
-        left, right = np.divmod(values, b)
-        for number, (first, second) in enumerate(self._keys):
+    def _network(self, values: Indices) -> Indices:
+        a, b = np.uint32(self._a), np.uint32(self._b)
+        pairs = np.divmod(values, self._b)
+        left, right = (each.astype(np.uint32) for each in pairs)
+        for number, key in enumerate(self._keys):
             if number % 2:
-                right += _below(left, first, second, b)
-                np.subtract(right, b, out=right, where=right >= b)
+                right += _below(left, key, b)
+                # Below 0 an unsigned number is huge: the smaller of the two is the remainder.
+                np.minimum(right, right - b, out=right)
             else:
-                left += _below(right, first, second, a)
-                np.subtract(left, a, out=left, where=left >= a)
-        left *= b
-        left += right
-        return left
+                left += _below(right, key, a)
+                np.minimum(left, left - a, out=left)
+        joined = left.astype(np.int64)
+        joined *= self._b
+        joined += right
+        return joined
 
 
 def _below(
-    values: NDArray[np.uint64], first: np.uint64, second: np.uint64, limit: np.uint64
-) -> NDArray[np.uint64]:
-    """Hash each value to a number below ``limit``, which is below 2**31.
+    values: NDArray[np.uint32], key: NDArray[np.uint32], limit: np.uint32
+) -> NDArray[np.uint32]:
+    """Hash each value to a number below ``limit``, which is at most 2**31.
 
-    Multiplications by odd keys, each followed by a shift that brings the high bits down; the upper
-    32 bits of the result, scaled.
+    Keyed, then mixed as MurmurHash3 does at its end: multiplications by odd numbers, between
+    shifts that bring the high bits down; the result, scaled.
     """
-    mixed = values + second
-    mixed *= first
-    mixed ^= mixed >> np.uint64(32)
-    mixed *= second
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= first
-    mixed >>= np.uint64(32)
-    mixed *= limit
-    mixed >>= np.uint64(32)
-    return mixed
+    mixed = values ^ key[0]
+    mixed *= key[1]
+    mixed ^= mixed >> np.uint32(16)
+    mixed *= _MIX[0]
+    mixed ^= mixed >> np.uint32(13)
+    mixed *= key[2]
+    mixed ^= mixed >> np.uint32(16)
+    scaled = np.multiply(mixed, limit, dtype=np.uint64)
+    scaled >>= np.uint64(32)
+    return scaled.astype(np.uint32)
 
 
 class StoredPermutation:
@@ -125,7 +136,7 @@ class StoredPermutation:
 
     def __call__(self, places: Indices) -> Indices:
         """Return which number stands at each place, shape (k,)."""
-        return self._order[places]
+        return self._order.take(places)
 
 
 def permutation(n: int, key: Sequence[int]) -> StoredPermutation | KeyedPermutation:

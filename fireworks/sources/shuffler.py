@@ -11,6 +11,7 @@ import numpy as np
 from fireworks.errors import WrongType, WrongValue
 from fireworks.message import Message
 from fireworks.source import Reader, Rows, Run, Source
+from fireworks.source.reading import extremes
 from fireworks.source.rings import Flow, Position
 from fireworks.sources.permutation import KeyedPermutation, StoredPermutation, permutation
 
@@ -103,11 +104,13 @@ class ShufflerSource(Source):
         if not len(rows):
             return rows
         num_rows = self.num_rows
-        epoch = int(rows[0]) // num_rows
-        places = rows - epoch * num_rows
-        # Seen as unsigned, an earlier epoch's rows are larger than any of this one's.
-        if int(places.view(np.uint64).max()) < num_rows:  # all of one epoch, as nearly always
-            return epoch * num_rows + self._shuffled(epoch, places)
+        lowest, highest = extremes(rows)
+        epoch = lowest // num_rows
+        if highest < (epoch + 1) * num_rows:  # all of one epoch, as nearly always
+            first = epoch * num_rows
+            above = self._shuffled(epoch, rows - first if first else rows)
+            above += first
+            return above
         shuffled = np.empty_like(rows)
         epochs, places = np.divmod(rows, num_rows)
         for epoch in np.unique(epochs).tolist():
