@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fireworks.cache import MessageCache as MessageCache
     from fireworks.database import create_table as create_table
+    from fireworks.engine import Checkpointer as Checkpointer
     from fireworks.engine import ExperimentLogger as ExperimentLogger
     from fireworks.engine import TensorBoardLogger as TensorBoardLogger
     from fireworks.engine import create_evaluator as create_evaluator
     from fireworks.engine import create_trainer as create_trainer
+    from fireworks.engine import resume as resume
     from fireworks.experiment import Experiment as Experiment
     from fireworks.experiment import compare as compare
     from fireworks.experiment import experiments as experiments
@@ -30,10 +32,12 @@ if TYPE_CHECKING:
 _HOMES = {
     "MessageCache": "fireworks.cache",
     "create_table": "fireworks.database",
+    "Checkpointer": "fireworks.engine",
     "ExperimentLogger": "fireworks.engine",
     "TensorBoardLogger": "fireworks.engine",
     "create_evaluator": "fireworks.engine",
     "create_trainer": "fireworks.engine",
+    "resume": "fireworks.engine",
     "Experiment": "fireworks.experiment",
     "compare": "fireworks.experiment",
     "experiments": "fireworks.experiment",
@@ -51,6 +55,7 @@ _HOMES = {
 
 __version__ = "0.1.0"
 __all__ = [
+    "Checkpointer",
     "Experiment",
     "ExperimentLogger",
     "Factory",
@@ -70,6 +75,7 @@ __all__ = [
     "experiments",
     "load_experiment",
     "merge",
+    "resume",
     "train_test_split",
 ]
 

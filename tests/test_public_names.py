@@ -31,6 +31,7 @@ def run(code: str) -> str:
 
 def test_the_list():
     assert sorted(fireworks.__all__) == [
+        "Checkpointer",
         "Experiment",
         "ExperimentLogger",
         "Factory",
@@ -50,6 +51,7 @@ def test_the_list():
         "experiments",
         "load_experiment",
         "merge",
+        "resume",
         "train_test_split",
     ]
 

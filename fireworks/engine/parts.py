@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ignite.engine import Engine
 
 from fireworks.errors import WrongType, WrongValue
 
 _parts: WeakKeyDictionary[Engine, dict[str, object]] = WeakKeyDictionary()
+_evaluators: WeakKeyDictionary[Engine, WeakValueDictionary[str, Engine]] = WeakKeyDictionary()
 
 
 def trainer_parts(trainer: Engine) -> Mapping[str, object]:
@@ -52,3 +53,13 @@ def named(what: str, value: object) -> dict[str, object]:
     if not isinstance(value, Mapping):
         return {what: value}
     return {f"{what}/{name}": each for name, each in value.items()}
+
+
+def register_evaluators(trainer: Engine, evaluators: Mapping[str, Engine]) -> None:
+    """Note which engines run beside a trainer, by name, so that handlers find each other."""
+    _evaluators.setdefault(trainer, WeakValueDictionary()).update(evaluators)
+
+
+def known_evaluators(trainer: Engine) -> dict[str, Engine]:
+    """Return the engines that run beside a trainer, by name."""
+    return dict(_evaluators.get(trainer, {}))

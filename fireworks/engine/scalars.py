@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from ignite.engine import Engine, Events
 
+from fireworks.engine.events import FireworksEvents, fire, register_events
+from fireworks.engine.failures import on_failure
+from fireworks.engine.parts import register_evaluators
 from fireworks.errors import WrongValue
 
 Scalars = dict[str, Any]
@@ -20,7 +23,12 @@ class ScalarLogger(ABC):
     The loss of the trainer comes as ``train/loss``, metrics attached to it as ``train/<metric>``
     after each epoch, those of an evaluator as ``<name>/<metric>`` whenever it completes. The step
     is always the trainer's iteration, so that all curves share one axis.
+
+    Attributes:
+        fires: The event to fire on the trainer when an evaluator's metrics were passed on.
     """
+
+    fires: ClassVar[FireworksEvents | None] = None
 
     def attach(
         self, trainer: Engine, evaluator: Engine | None = None, *, every: int = 1, **named: Engine
@@ -50,15 +58,26 @@ class ScalarLogger(ABC):
             if engine.state.metrics:
                 scalars = {f"{name}/{key}": value for key, value in engine.state.metrics.items()}
                 self.log(scalars, trainer.state.iteration)
+                if self.fires is not None:
+                    fire(trainer, self.fires)
 
         evaluators: Mapping[str, Engine] = {"valid": evaluator} if evaluator is not None else {}
-        for name, each in {**evaluators, **named}.items():
+        evaluators = {**evaluators, **named}
+        register_evaluators(trainer, evaluators)
+        register_events(trainer)
+        for name, each in evaluators.items():
             each.add_event_handler(Events.COMPLETED, log_metrics, name)
+            on_failure(each)
         trainer.add_event_handler(Events.ITERATION_COMPLETED(every=every), log_loss)
         trainer.add_event_handler(Events.EPOCH_COMPLETED, log_metrics, "train")
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self.flush)
         trainer.add_event_handler(Events.COMPLETED | Events.TERMINATE, self.close)
+        on_failure(trainer, self.failed)
         return self
+
+    def failed(self, engine: Engine, error: BaseException) -> None:
+        """Bring what was logged before an error to where it is safe."""
+        self.flush()
 
     @abstractmethod
     def log(self, scalars: Scalars, step: int) -> None:

@@ -14,10 +14,10 @@ from fireworks.experiment.parameters import write_parameters
 from fireworks.record import layout
 from fireworks.record.capture import capture
 from fireworks.record.filesystem import refuse_network
-from fireworks.record.index import Index
+from fireworks.record.index import Index, read_index
 from fireworks.record.metadata import write_metadata
 from fireworks.record.owner import Ownership
-from fireworks.record.store import create_database
+from fireworks.record.store import Store, create_database
 
 
 def create_run(
@@ -29,9 +29,13 @@ def create_run(
 ) -> tuple[Path, Index, Ownership]:
     """Make the folder of a new run, complete or not at all; see ``Experiment`` for the errors.
 
+    Under ``fireworks resume`` it is the run to go on with, as it is.
+
     Returns:
         Its path, its summary, and the lock by which this process owns it.
     """
+    if (continued := _continued(name)) is not None:
+        return continued
     index = Index(
         name=layout.check_name(name, what="An experiment's name"),
         number=0,
@@ -73,3 +77,29 @@ def create_run(
         raise
     assert owner is not None
     return path, index, owner
+
+
+def _continued(name: str) -> tuple[Path, Index, Ownership] | None:
+    """Return the run that ``fireworks resume`` goes on with, once, where it has this name."""
+    path = os.environ.get(layout.RESUME_VARIABLE)
+    if path is None:
+        return None
+    folder = layout.experiment_folder(path)
+    if read_index(folder).name != name:
+        return None
+    del os.environ[layout.RESUME_VARIABLE]
+    owner = Ownership(folder)
+    try:
+        index = read_index(folder)
+        index.status, index.ended = "running", None
+        store = Store(folder / layout.DATABASE)
+        try:
+            with store.transaction() as connection:
+                write_metadata(connection, {"status": "running", "ended": None})
+        finally:
+            store.close()
+        index.write(folder)
+    except BaseException:
+        owner.release()
+        raise
+    return folder, index, owner

@@ -48,7 +48,8 @@ def status_after(error: BaseException | None) -> str:
     """The status of a run that an exception ended; None: that nothing ended but itself."""
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return "completed"
-    return "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+    preempted = isinstance(error, SystemExit) and error.code == os.EX_TEMPFAIL
+    return "stopped" if preempted or isinstance(error, KeyboardInterrupt) else "failed"
 
 
 def _close_all() -> None:

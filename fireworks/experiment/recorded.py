@@ -55,6 +55,15 @@ class Recorded(ABC):
         with self._reading() as connection:
             return read_metadata(connection)
 
+    @property
+    def failed_batch(self) -> Message | None:
+        """The batch on which training failed, because its loss was not finite; None if none did."""
+        from fireworks.message import Message
+
+        trial = "" if self.trial is None else f"/{layout.trial_name(self.trial)}"
+        path = layout.inside(self.path, layout.FILES + trial, layout.FAILED_BATCH)
+        return Message.load(path) if path.is_file() else None
+
     def metrics(
         self,
         names: str | Iterable[str] | None = None,

@@ -30,6 +30,12 @@ TENSORBOARD = "tensorboard"
 TRIALS = "trials"
 GRAPH = "graph.json"
 
+FAILED_BATCH = "failed-batch.arrow"
+"""In ``files/``: the batch on which training failed."""
+
+RESUME_VARIABLE = "FIREWORKS_RESUME"
+"""An environment variable: the run that the next experiment of its name goes on with."""
+
 _NUMBERED = re.compile(r"(?P<name>.+)-(?P<number>\d{4,})", re.DOTALL)
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and the number and temporary names come on top
 

@@ -22,7 +22,9 @@ from fireworks import (
     create_trainer,
     load_experiment,
 )
-from fireworks.errors import WrongValue
+from fireworks.engine import event_named, register_events
+from fireworks.engine.failures import on_failure
+from fireworks.errors import LossNotFinite, WrongValue
 from fireworks.sources import BatchingSource, MessageSource
 
 ROWS = Message({"x": torch.randn(40, 3), "label": torch.arange(40) % 2})
@@ -167,3 +169,80 @@ with Experiment("run", root={str(tmp_path)!r}) as experiment:
     assert done.returncode == 1
     assert "MissingDependency" in done.stderr
     assert "pip install 'fireworks-ml[tensorboard]'" in done.stderr
+
+
+def test_a_batch_whose_loss_is_not_finite_is_kept_and_the_log_is_flushed(tmp_path):
+    trainer, evaluator = engines()
+    bad = Message({"x": torch.full((4, 3), torch.inf), "label": [0, 1, 0, 1], "id": [7, 8, 9, 10]})
+    with Experiment("run", root=tmp_path) as experiment:
+        ExperimentLogger(experiment).attach(trainer, evaluator)
+        assert experiment.failed_batch is None
+        with pytest.raises(LossNotFinite) as caught:
+            trainer.run([ROWS[:4], ROWS[4:8], bad, ROWS[8:12]])
+        assert len(load_experiment(experiment.path).metrics("train/loss")) == 2
+    assert "experiment.failed_batch" in caught.value.__notes__[0]
+    kept = load_experiment(experiment.path).failed_batch
+    assert kept is not None
+    assert kept["id"].tolist() == [7, 8, 9, 10]
+
+
+def test_a_handler_that_raises_stops_the_run_once_and_is_named(tmp_path):
+    trainer, evaluator = engines()
+    told = []
+    with Experiment("run", root=tmp_path) as experiment:
+        logger = ExperimentLogger(experiment).attach(trainer, evaluator)
+        on_failure(trainer, lambda engine, error: told.append(error))
+
+        @trainer.on(Events.ITERATION_COMPLETED(every=3))
+        def check_something(engine):
+            raise ZeroDivisionError("as it happens")
+
+        with pytest.raises(ZeroDivisionError) as caught:
+            trainer.run(MessageSource(ROWS) >> BatchingSource(10), max_epochs=3)
+        assert len(load_experiment(experiment.path).metrics("train/loss")) == 3
+        assert logger is not None
+    assert len(told) == 1
+    assert trainer.state.epoch == 1
+    (note,) = caught.value.__notes__
+    assert "check_something of Events.ITERATION_COMPLETED, at iteration 3, epoch 1" in note
+
+
+def test_a_handler_of_the_users_own_may_let_the_run_go_on(tmp_path):
+    trainer, evaluator = engines()
+    with Experiment("run", root=tmp_path) as experiment:
+        ExperimentLogger(experiment).attach(trainer, evaluator)
+        trainer.add_event_handler(Events.EXCEPTION_RAISED, lambda engine, error: None)
+
+        @trainer.on(Events.ITERATION_COMPLETED(once=3))
+        def fail():
+            raise ZeroDivisionError
+
+        trainer.run(MessageSource(ROWS) >> BatchingSource(10), max_epochs=2)
+    assert trainer.state.epoch == 2
+
+
+def test_metrics_logged_is_an_event(tmp_path):
+    trainer, evaluator = engines()
+    register_events(trainer)
+    seen = []
+    trainer.add_event_handler(
+        event_named("metrics_logged"), lambda: seen.append(trainer.state.iteration)
+    )
+    with Experiment("run", root=tmp_path) as experiment:
+        ExperimentLogger(experiment).attach(trainer, evaluator)
+        trainer.run(MessageSource(ROWS) >> BatchingSource(10), max_epochs=2)
+    assert seen == [4, 8]
+
+
+def test_events_by_name():
+    assert event_named("EPOCH_COMPLETED") is Events.EPOCH_COMPLETED
+    count = []
+    engine = Engine(lambda engine, batch: None)
+    engine.add_event_handler(event_named("iteration_completed(every=3)"), lambda: count.append(1))
+    engine.run(range(10))
+    assert len(count) == 3
+    with pytest.raises(WrongValue, match="Did you mean 'epoch_completed'"):
+        event_named("epoch_complete")
+    for text in ("epoch_completed(every=x)", "epoch_completed(often=3)", "started(every=0)"):
+        with pytest.raises(WrongValue):
+            event_named(text)

@@ -1,0 +1,395 @@
+"""Trains many ways, each undisturbed and killed; run by test_resume.py in a process of its own.
+
+Every run is a fork of this process, which never uses more than one thread: a fork costs
+milliseconds where a new interpreter would import torch for seconds.
+"""
+
+# ruff: noqa: B023  (the functions made in the loop of main are called at once)
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch._dynamo  # the first optimizer would import it, in each process
+from ignite.engine import Engine, Events
+from ignite.handlers import EarlyStopping
+from ignite.handlers.param_scheduler import CosineAnnealingScheduler
+from ignite.metrics import Accuracy, RunningAverage
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+from fireworks import (
+    Checkpointer,
+    Experiment,
+    ExperimentLogger,
+    Graph,
+    Message,
+    Source,
+    create_evaluator,
+    create_trainer,
+    load_experiment,
+    resume,
+)
+from fireworks.database import TableSource, WriterSource, create_table
+from fireworks.engine import trainer_parts
+from fireworks.sources import (
+    BatchingSource,
+    CachingSource,
+    MapSource,
+    MessageSource,
+    SamplerSource,
+    ShufflerSource,
+)
+
+ROWS, BATCH, EPOCHS = 30, 4, 3  # 8 iterations an epoch, the last one of 2 rows
+generator = torch.Generator().manual_seed(0)
+TABLE = Message(
+    {
+        "x": torch.randn(ROWS, 3, generator=generator),
+        "label": torch.randint(0, 2, (ROWS,), generator=generator),
+        "row": torch.arange(ROWS),
+    }
+)
+LAST = 24
+
+
+class Stream(Source):
+    """Rows in their own order, of unknown number."""
+
+    def stream(self, start=None):
+        for place in range(start or 0, ROWS, 3):
+            yield TABLE[place : place + 3], place + 3
+
+
+def noisy(message, generators):
+    message["x"] = message["x"] + 0.1 * generators.normal(size=(3,), dtype=torch.float32)
+    return message
+
+
+def network(dropout=0.0) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Dropout(dropout), nn.ReLU(), nn.Linear(8, 2)
+    )
+
+
+def shuffled(source=None):
+    return (source or MessageSource(TABLE)) >> ShufflerSource(seed=1) >> BatchingSource(BATCH)
+
+
+class Case:
+    """One way to train: everything that a script would build, built again in each process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.model = network()
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.05, momentum=0.9)
+        self.data = shuffled()
+        self.options: dict = {}
+        self.evaluator = None
+
+    def trainer(self) -> Engine:
+        return create_trainer(
+            self.model, self.optimizer, cross_entropy,
+            inputs="x", target="label", device="cpu", **self.options,
+        )  # fmt: skip
+
+    def attach(self, trainer: Engine, experiment: Experiment) -> None:
+        """Attach what this case has beyond the others."""
+
+
+class Momentum(Case):
+    pass
+
+
+class AdamDropoutSchedule(Case):
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.model = network(dropout=0.4)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.01)
+        self.options["scheduler"] = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, 0.05, total_steps=LAST
+        )
+
+
+class Bfloat16Average(Case):
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.options = {"amp": True, "ema": 0.9, "compile": {"backend": "eager"}}
+
+
+class Accumulating(Case):
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.01)
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimizer, [2, 4])
+        self.options = {
+            "accumulate": 5, "clip_norm": 0.5, "scheduler": scheduler, "amp": "float16",
+            "check_loss": False,
+        }  # fmt: skip
+
+
+class WeightedSampler(Case):
+    def __init__(self, folder):
+        super().__init__(folder)
+        sampler = SamplerSource(np.linspace(1, 5, ROWS), seed=3)
+        self.data = MessageSource(TABLE) >> sampler >> BatchingSource(BATCH)
+        self.options["scheduler"] = CosineAnnealingScheduler(
+            self.optimizer, "lr", 0.1, 0.01, cycle_size=10
+        )
+
+    def attach(self, trainer, experiment):
+        RunningAverage(output_transform=lambda output: output["loss"]).attach(trainer, "average")
+
+
+class ChangingWeights(Case):
+    """A loop through the sampler: its weights are part of the state."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.sampler = SamplerSource(
+            np.ones(ROWS), seed=3, lookahead=2, batch_size=BATCH, row_column="drawn",
+            num_draws=LAST * BATCH,
+        )  # fmt: skip
+        self.data = MessageSource(TABLE) >> self.sampler
+
+    def attach(self, trainer, experiment):
+        @trainer.on(Events.ITERATION_COMPLETED)
+        def heavier(engine):
+            rows = np.unique(engine.state.batch["drawn"])
+            self.sampler.update(rows, np.full(len(rows), 1.0 + engine.state.output.loss.item()))
+
+
+class CachedEarlyStopping(Case):
+    def __init__(self, folder):
+        super().__init__(folder)
+        cached = MessageSource(TABLE) >> MapSource(noisy, seed=2) >> CachingSource(max_rows=40)
+        self.data = shuffled(cached)
+        self.options = {
+            "scheduler": torch.optim.lr_scheduler.ExponentialLR(self.optimizer, 0.5),
+            "schedule": "epoch",
+        }
+        self.evaluator = create_evaluator(
+            self.model, metrics={"accuracy": Accuracy()}, inputs="x", target="label", device="cpu"
+        )
+
+    def attach(self, trainer, experiment):
+        rows = MessageSource(TABLE) >> BatchingSource(10)
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: self.evaluator.run(rows))
+        stopping = EarlyStopping(3, lambda engine: -1.0, trainer)
+        stopping.attach(self.evaluator, reset_engine=trainer)
+        Accuracy(output_transform=lambda output: (output["output"], trainer.state.batch["label"]))
+        trainer.add_event_handler(
+            Events.EPOCH_COMPLETED,
+            lambda: experiment.log({"patience": stopping.counter}, step=trainer.state.iteration),
+        )
+
+
+class Database(Case):
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.url = f"sqlite:///{folder / 'rows.sqlite'}"
+        self.data = shuffled(TableSource("rows", self.url))
+
+
+class Streamed(Case):
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.data = Stream() >> ShufflerSource(seed=4, window=8) >> BatchingSource(BATCH)
+
+
+class PlainLoader(Case):
+    """torch's own loader, which keeps no state, with transforms that use global generators."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.data = DataLoader(
+            list(range(ROWS)), batch_size=BATCH, shuffle=True, collate_fn=self.collate
+        )
+
+    def collate(self, rows):
+        batch = {name: TABLE.array(name)[rows] for name in TABLE.columns}
+        batch["x"] = batch["x"] + 0.01 * torch.randn(len(rows), 3) + 0.01 * random.random()
+        return batch
+
+
+class PlainEngine(Case):
+    """An engine and a step that a user wrote; gradients kept over several iterations."""
+
+    def trainer(self):
+        def step(engine, batch):
+            self.model.train()
+            loss = cross_entropy(self.model(batch["x"] + np.random.normal() / 50), batch["label"])
+            (loss / 2).backward()
+            if engine.state.iteration % 2 == 0:
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            return loss.item()
+
+        return Engine(step)
+
+
+CASES = [
+    Momentum, AdamDropoutSchedule, Bfloat16Average, Accumulating, WeightedSampler, ChangingWeights,
+    CachedEarlyStopping, Database, Streamed, PlainLoader, PlainEngine,
+]  # fmt: skip
+
+
+def train(case: type[Case], folder: Path, kill: tuple[int, str] | None, go_on: bool) -> None:
+    """Train to the end, or to where a signal ends the process."""
+    this = case(folder)
+    trainer = this.trainer()
+    path = folder / "run-0001"
+    experiment = (
+        load_experiment(path, write=True)
+        if go_on and path.exists()
+        else Experiment("run", root=folder)
+    )
+    objects = None
+    if isinstance(this, PlainEngine):
+        from fireworks.engine.gradients import Gradients
+
+        objects = {
+            "model": this.model, "optimizer": this.optimizer,
+            "gradients": Gradients({"optimizer": this.optimizer}),
+        }  # fmt: skip
+    ExperimentLogger(experiment).attach(trainer, this.evaluator)
+    this.attach(trainer, experiment)
+    saver = Checkpointer(experiment, objects=objects).attach(trainer, every=3, keep=2)
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def log_rows(engine):
+        rows = engine.state.batch["row"].tolist()
+        number = sum((place + 1) * row for place, row in enumerate(rows))
+        experiment.log({"rows": number}, step=engine.state.iteration)
+
+    if kill is not None:
+        step, event = kill
+        count = 0
+
+        @trainer.on(event)
+        def die(engine):
+            nonlocal count
+            count += 1
+            if count == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    found = resume(trainer, experiment) if go_on else None
+    seed = 5 if found is None else 7  # what is not restored will differ
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    trainer.run(this.data, max_epochs=EPOCHS)
+    assert saver.last is not None
+    result = {"model": this.model.state_dict(), "optimizer": this.optimizer.state_dict()}
+    if "ema" in trainer_parts(trainer):
+        result["ema"] = trainer_parts(trainer)["ema"].state_dict()  # pyright: ignore
+    if "scaler" in trainer_parts(trainer):
+        result["scaler"] = trainer_parts(trainer)["scaler"].state_dict()  # pyright: ignore
+    result["random"] = [torch.rand(1), random.random(), float(np.random.rand())]
+    experiment.close()
+    torch.save(result, folder / "result.pt")
+
+
+def forked(work, *, kill_after: float | None = None) -> int:
+    """Do work in a fork; return its exit status, as os.wait gives it."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            os._exit(1)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
+
+
+def fill(path: Path) -> None:
+    url = f"sqlite:///{path}"
+    rows = TABLE.copy()
+    rows["id"] = np.arange(ROWS)
+    table = create_table("rows", rows, url)
+    Graph(MessageSource(rows) >> BatchingSource(10) >> WriterSource(table, url)).drain()
+
+
+def metrics(folder: Path) -> list[tuple]:
+    connection = sqlite3.connect(folder / "run-0001" / "experiment.sqlite")
+    rows = connection.execute("SELECT name, step, value FROM metric ORDER BY name, step").fetchall()
+    latest = connection.execute(
+        "SELECT name, step, value FROM latest JOIN series ON id = series ORDER BY name"
+    ).fetchall()
+    connection.close()
+    return rows + latest
+
+
+def differences(a, b, where="") -> list[str]:
+    """Where two results differ in any bit."""
+    if isinstance(a, torch.Tensor):
+        return [] if torch.equal(a, b) else [where]
+    if isinstance(a, dict):
+        if set(a) != set(b):
+            return [f"{where}: {set(a) ^ set(b)}"]
+        return [line for key in a for line in differences(a[key], b[key], f"{where}/{key}")]
+    if isinstance(a, list | tuple):
+        if len(a) != len(b):
+            return [f"{where}: {len(a)} != {len(b)}"]
+        pairs = enumerate(zip(a, b, strict=True))
+        return [line for i, (x, y) in pairs for line in differences(x, y, f"{where}/{i}")]
+    return [] if a == b else [f"{where}: {a} != {b}"]
+
+
+def main(root: Path, kills: int, seed: int) -> None:
+    torch.set_num_threads(1)
+    torch.compile(torch.nn.Linear(1, 1), backend="eager")(torch.ones(1, 1))  # loads what it needs
+    chosen = random.Random(seed)
+    events = ["ITERATION_STARTED", "ITERATION_COMPLETED", "GET_BATCH_COMPLETED"]
+    report = []
+    wanted = [each for each in CASES if each.__name__ in sys.argv[4:]] or CASES
+    for number in range(kills + len(wanted)):
+        case = wanted[number % len(wanted)]
+        undisturbed = root / case.__name__
+        if number < len(wanted):
+            undisturbed.mkdir(parents=True)
+            if case is Database:
+                assert forked(lambda: fill(undisturbed / "rows.sqlite")) == 0
+            assert forked(lambda: train(case, undisturbed, None, False)) == 0, case.__name__
+            continue
+        folder = root / f"{case.__name__}-{number}"
+        folder.mkdir()
+        if case is Database:
+            (folder / "rows.sqlite").symlink_to(undisturbed / "rows.sqlite")
+        kill = chosen.randint(1, LAST), chosen.choice(events)
+        status = forked(lambda: train(case, folder, kill, False))
+        assert os.WIFSIGNALED(status), (case.__name__, kill)
+        again = None
+        if number % 3 == 0:  # a second time, before much was done
+            again = chosen.randint(1, 5), chosen.choice(events)
+            forked(lambda: train(case, folder, again, True))
+        ended = forked(lambda: train(case, folder, None, True))
+        line = f"{case.__name__} killed at {kill}, {again}: "
+        if ended != 0:
+            report.append(line + "did not end")
+            continue
+        expected, found = (torch.load(each / "result.pt") for each in (undisturbed, folder))
+        wrong = differences(expected, found) + differences(metrics(undisturbed), metrics(folder))
+        report.append(line + (f"differs in {wrong[:6]}" if wrong else "equal"))
+    print(json.dumps(report, indent=0))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
