@@ -82,6 +82,7 @@ class Source(Node):
     skipped: list[Skipped]
     skipped_count: int
     items_of_last_pass: int | None
+    announced: tuple[int, int]  # by the pass advanced last: the row it reads next, and up to which
     _next_epoch: int
     _where: tuple[int, Position] | None  # the epoch and position of the pass advanced last
     _resume: tuple[int, Position] | None  # where the next pass begins, after load_state_dict
@@ -122,6 +123,7 @@ class Source(Node):
         self.skipped = []
         self.skipped_count = 0
         self.items_of_last_pass = None
+        self.announced = (0, 0)
         self._next_epoch = 0
         self._where = self._resume = self._description = None
         return self
@@ -443,7 +445,12 @@ class Source(Node):
         return self._description[1], self._description[2]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_description": None, "statistics": None}
+        return {
+            **super().__getstate__(),
+            "_description": None,
+            "statistics": None,
+            "announced": (0, 0),
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)

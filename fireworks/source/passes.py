@@ -106,7 +106,7 @@ def _items(
     first = epoch * num_rows
     together = ROWS_PER_READ if size == 1 else 1  # batches are what was asked for
     length = -(-num_rows // size)
-    announce = _announcer(source, first)
+    announce = _announcer(source, first, start * size)
     for item in range(start, length, together):
         begin, end = item * size, min((item + together) * size, num_rows)
         if announce is not None:
@@ -119,23 +119,31 @@ def _items(
                 yield block[i : i + size], item + i // size + 1
 
 
-def _announcer(source: Source, first: int) -> Callable[[int, int], None] | None:
+def _announcer(source: Source, first: int, start: int) -> Callable[[int, int], None] | None:
     """Return what tells the sources upstream which rows will be read next; None if none listens.
 
-    Rows are announced as far ahead as the caches upstream can use, in two halves, so that one is
-    being fetched while the other is read. The next epoch's rows follow those of this one.
+    Rows are announced as far ahead as those upstream can use, in two halves, so that one is being
+    fetched while the other is read. The next epoch's rows follow those of this one. What a pass
+    announced and did not come to is taken back when the next one begins somewhere else.
     """
     ahead = source.lookahead()
     if ahead < 2:
         return None
-    announced = 0
+    begin = first + start
+    next_row, announced = source.announced
+    if next_row != begin:
+        if announced > next_row:
+            source.wont_need(np.arange(next_row, announced))
+        announced = begin
 
     def announce(start: int, stop: int) -> None:
         nonlocal announced
-        announced = max(announced, start)
-        if announced - start < ahead // 2:
-            until = max(start + ahead, stop)
-            source.will_need(np.arange(first + announced, first + until))
+        row = first + start
+        announced = max(announced, row)
+        if announced - row < ahead // 2:
+            until = max(row + ahead, first + stop)
+            source.will_need(np.arange(announced, until))
             announced = until
+        source.announced = (first + stop, announced)
 
     return announce

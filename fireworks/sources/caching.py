@@ -12,7 +12,7 @@ from fireworks.source import Rows, Source
 from fireworks.sources.prefetch import Prefetcher
 
 _BUDGETS_AHEAD = 6
-_READS_AHEAD = 2
+_READ_AHEAD = 1 / 32
 
 
 class CachingSource(Source):
@@ -139,9 +139,10 @@ class CachingSource(Source):
         as keep the reading thread busy: each takes the place of one that would be used again.
         """
         budget = self._budget()
-        free = budget - self._cache.stats.rows
+        # What is being asked for needs room too: rows that find none were read for nothing.
+        free = max(0, budget - self._cache.stats.rows - rows_at_once)
         if self._cache.policy != "keep":
-            free = max(free, budget // 16, _READS_AHEAD * rows_at_once)
+            free = max(free, int(budget * _READ_AHEAD), rows_at_once)
         return min(free, budget // 2)
 
     def __getstate__(self) -> dict[str, Any]:
