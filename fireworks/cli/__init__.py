@@ -1,4 +1,4 @@
-"""The command line: ``fireworks sweep``, ``list``, ``show``, ``compare``.
+"""The command line: ``fireworks sweep``, ``list``, ``show``, ``compare``, ``plot`` and others.
 
 Each command lives in a module of its own, which imports what is heavy only when it runs.
 """
@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from fireworks.cli import compare, listing, show, sweep
+from fireworks.cli import archive, compare, listing, plot, removal, resume, show, sweep
 from fireworks.errors import FireworksError
 
 app = typer.Typer(
@@ -25,6 +25,13 @@ app.command("sweep")(sweep.run_sweep)
 app.command("list")(listing.list_runs)
 app.command("show")(show.show_run)
 app.command("compare")(compare.compare_two)
+app.command("resume")(resume.resume_run)
+app.command("plot")(plot.plot_run)
+app.command("export")(archive.export_table)
+app.command("archive")(archive.archive_one)
+app.command("restore")(archive.restore_one)
+app.command("rm")(removal.remove)
+app.command("gc")(removal.collect)
 
 
 def main() -> None:

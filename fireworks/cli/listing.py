@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from fireworks.cli import tables
-from fireworks.errors import DamagedFile, ExperimentNotFound
+from fireworks.errors import DamagedFile, ExperimentNotFound, WrongValue, suggest
 from fireworks.record.filters import condition
 from fireworks.record.index import Index, read_indexes
 
 _MOST_METRICS = 4
+_PARTS: dict[str, Callable[[Index], dict[str, Any]]] = {
+    "params": lambda index: index.parameters,
+    "parameters": lambda index: index.parameters,
+    "metrics": lambda index: index.metrics,
+    "trials": lambda index: index.trials,
+    "best": lambda index: (index.best or {}).get("result", {}),
+}
 
 
 def list_runs(
@@ -29,6 +38,18 @@ def list_runs(
     where: Annotated[
         str | None, typer.Option(help="Only runs that fulfil this: 'params.lr < 0.1'.")
     ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            help="Sort by this, smallest first: name, created, params.lr, metrics.loss, "
+            "best.accuracy; with - in front, largest first. Newest first by default.",
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Show this in place of metrics and tags; may be given several times."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Show at most so many.")] = None,
 ) -> None:
     """List the runs, newest first: status, time, trials, the best or last metrics, tags."""
     if not root.is_dir():
@@ -52,19 +73,57 @@ def list_runs(
         chosen = " that fit" if status or tag or where else ""
         console.print(f"No experiments{chosen} in {os.fspath(root)}.", soft_wrap=True)
         return
-    table = tables.table("run", "status", "started", "time", "trials", "metrics", "tags")
-    for index in sorted(found, key=lambda each: each.created, reverse=True):
+    shown = _sorted(found, sort)[:limit]
+    fields = [(each, _field(each)) for each in column or ()]
+    last = [each for each, _ in fields] if fields else ["metrics", "tags"]
+    table = tables.table("run", "status", "started", "time", "trials", *last)
+    for index in shown:
         end = index.ended if index.status != "running" else None
+        values = [read(index) for _, read in fields]
         table.add_row(
             tables.text(index.id),
             tables.status(index.status),
             tables.text(tables.moment(index.created)),
             "" if index.status == "killed" else tables.duration(index.created, end),
             _trials(index),
-            tables.text(_metrics(index)),
-            tables.text(", ".join(index.tags)),
+            *(map(tables.text, values) if fields else _usual(index)),
         )
     console.print(table)
+    if len(found) > len(shown):
+        console.print(f"… and {len(found) - len(shown)} more", highlight=False)
+
+
+def _usual(index: Index) -> list[Text]:
+    return [tables.text(_metrics(index)), tables.text(", ".join(index.tags))]
+
+
+def _field(path: str) -> Callable[[Index], Any]:
+    """Reads ``name``, ``params.lr``, ``metrics.valid/loss`` or ``best.accuracy`` of a run."""
+    part, _, name = path.partition(".")
+    fields = [each for each in vars(Index("", 0, "")) if each not in _PARTS]
+    if name and part in _PARTS:
+        return lambda index: _PARTS[part](index).get(name)
+    if not name and part in fields:
+        return lambda index: getattr(index, part)
+    known = [*fields, *(f"{each}.NAME" for each in _PARTS)]
+    raise WrongValue(f"No run has {path!r}.{suggest(path, known)}")
+
+
+def _sorted(found: list[Index], by: str | None) -> list[Index]:
+    """The runs in an order; those that do not have what is sorted by come last."""
+    if by is None:
+        return sorted(found, key=lambda each: each.created, reverse=True)
+    read = _field(by.removeprefix("-"))
+    there = [each for each in found if _comparable(read(each)) is not None]
+    rest = [each for each in found if _comparable(read(each)) is None]
+    there.sort(key=lambda each: _comparable(read(each)) or (0, 0), reverse=by.startswith("-"))
+    return there + rest
+
+
+def _comparable(value: Any) -> tuple[int, Any] | None:
+    if value is None or value != value:  # NaN
+        return None
+    return (0, value) if isinstance(value, int | float) else (1, str(value))
 
 
 def _trials(index: Index) -> str:

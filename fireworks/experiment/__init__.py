@@ -4,7 +4,8 @@ from fireworks.experiment.comparison import Comparison, compare
 from fireworks.experiment.experiment import Experiment
 from fireworks.experiment.listing import experiments
 from fireworks.experiment.media import Figure, Histogram, Image, Text
-from fireworks.experiment.opening import load_experiment, open_attempt
+from fireworks.experiment.opening import load_experiment, open_attempt, restore
+from fireworks.experiment.plots import Plot
 from fireworks.experiment.sweep import SweepRecord
 
 __all__ = [
@@ -13,10 +14,12 @@ __all__ = [
     "Figure",
     "Histogram",
     "Image",
+    "Plot",
     "SweepRecord",
     "Text",
     "compare",
     "experiments",
     "load_experiment",
     "open_attempt",
+    "restore",
 ]

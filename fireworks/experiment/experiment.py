@@ -9,15 +9,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
-from fireworks.errors import DatabaseNotFound, ExperimentReadOnly, WrongType, WrongValue
-from fireworks.experiment import files, frames, lifetime, tables
+from fireworks.errors import ExperimentReadOnly, WrongType, WrongValue
+from fireworks.experiment import frames, lifetime, tables
 from fireworks.experiment.annotations import Notes, check_tags
+from fireworks.experiment.contents import Contents
 from fireworks.experiment.creation import create_run
 from fireworks.experiment.parameters import Parameters, write_parameters
-from fireworks.experiment.recorded import Recorded
 from fireworks.experiment.steps import Steps
 from fireworks.experiment.sweep import SweepRecord, require_running
-from fireworks.experiment.tables import MARKS
 from fireworks.experiment.writer import MetricWriter
 from fireworks.record import layout
 from fireworks.record.index import Index, read_index
@@ -31,17 +30,13 @@ from fireworks.record.store import Store
 if TYPE_CHECKING:
     import sqlite3
 
-    import sqlalchemy
-
-    from fireworks.database import TableSource
     from fireworks.message import Message
-    from fireworks.source import Graph
 
 _INDEX_SECONDS = 1.0  # the last metrics in experiment.json are at most this much behind a flush
 
 
 @final
-class Experiment(Recorded):
+class Experiment(Contents):
     """A new run, in a folder of its own: ``runs/digits-0007/``.
 
     The process that makes it owns it: nobody else may end it or change its parameters. Other
@@ -347,129 +342,6 @@ class Experiment(Recorded):
             self._writer.flush()
             self._refresh_index()
 
-    # -- files ----------------------------------------------------------------------------------
-
-    @property
-    def tensorboard(self) -> Path:
-        """The folder for TensorBoard's event files, one for each trial; made when asked for."""
-        folder = self._path / layout.TENSORBOARD
-        if self._trial is not None:
-            folder /= layout.trial_name(self._trial)
-        if self._writer is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-        return folder
-
-    def _inside(self, name: object) -> Path:
-        folder = layout.FILES
-        if self._trial is not None:
-            folder += f"/{layout.trial_name(self._trial)}"
-        return layout.inside(self._path, folder, name)
-
-    def file(self, name: str, mode: str | None = None) -> Any:
-        """Return the path of a file in ``files/``, or open it.
-
-        Args:
-            name: A relative path; its folders are made when it is opened for writing. A trial's
-                files lie in ``files/trial-0012/``.
-            mode: None for the path; else as in ``open``. With "w" and "wb" the file is replaced
-                when it is closed: until then, and if an exception leaves the ``with`` block, the
-                previous version stays.
-
-        Returns:
-            A ``pathlib.Path``, or an open file (text is UTF-8).
-
-        Raises:
-            WrongValue: The name would leave the folder, or the mode is unknown.
-            ExperimentReadOnly: Opening for writing, and the experiment is not open for it.
-            FileNotFoundError: Opening for reading, and there is no such file.
-        """
-        path = self._inside(name)
-        if mode is None:
-            return path
-        if set(mode) & set("wax+"):
-            self.check_attempt("write files")
-        return files.open_file(path, mode)
-
-    def artifact(self, path: str | os.PathLike[str], name: str | None = None) -> Path:
-        """Copy a file, or a folder, into ``files/`` and record its size and SHA-256.
-
-        Args:
-            path: What to copy.
-            name: The name in ``files/``; by default the file's own.
-
-        Returns:
-            The path of the copy.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            WrongValue: The name would leave the folder, or the folder holds a symbolic link.
-        """
-        self.check_attempt("add artifacts")
-        target = self._inside(Path(path).name if name is None else name)
-        copied = files.copy_into(Path(path), target)
-        with self._store.transaction() as connection:
-            self._guard(connection)
-            files.record(connection, self._path, copied, self._trial, self._attempt)
-        return target
-
-    def table(self, name: str, columns: Message | Mapping[str, Any] | None = None) -> TableSource:
-        """Return a table of the user's own as a source, made at its first use.
-
-        Its rows are numbered by the column ``id``, unless ``columns`` has one of that name. Write
-        them through ``WriterSource(source.table, source.engine)`` or SQLAlchemy: they are this
-        trial's, and belong to what a resumed run deletes (see ``mark``).
-
-        Args:
-            name: The table.
-            columns: A Message with the columns and kinds wanted, or SQLAlchemy types by name;
-                left out, the table must be there already.
-
-        Raises:
-            TableNotFound: There is no such table; the nearest name is offered.
-            WrongValue: The name is one of the record's own, or the table has other columns.
-            ExperimentReadOnly: The table is to be made, and the experiment is not open for it.
-        """
-        if columns is not None:
-            self.check_attempt("create a table")
-            tables.create(self._store, tables.check_table_name(name), columns)
-        with self._reading() as connection:
-            shown = [each for each in tables.columns_of(connection, name) if each not in MARKS]
-        path, trial, attempt = self._path / layout.DATABASE, self._trial, self._attempt
-
-        def prepare(connection: sqlite3.Connection) -> None:
-            if trial is not None:
-                tables.mark_rows(connection, trial, attempt or 0)
-
-        writable = self._writer is not None
-        engine = files.database_engine(path, writable=writable, prepare=prepare)
-        return tables.source_of(engine, name, shown)
-
-    def save_graph(self, graph: Graph) -> Path:
-        """Write the graph of sources to ``graph.json``: fingerprint, drawing, time of each node.
-
-        Returns:
-            The path of the file.
-        """
-        self.check_attempt("save a graph")
-        return files.save_graph(self._path / layout.GRAPH, graph)
-
-    def database(self, name: str) -> sqlalchemy.Engine:
-        """Return a SQLAlchemy engine on ``name.sqlite`` in the folder, made at its first use.
-
-        In an experiment that was opened for reading, the engine reads only.
-
-        Raises:
-            WrongType, WrongValue: The name cannot be a file's.
-            DatabaseNotFound: Opened for reading, and there is no such database.
-        """
-        layout.check_name(name, what="A database's name")
-        path = layout.inside(self._path, "", f"{name}.sqlite")
-        if path.name == layout.DATABASE:
-            raise WrongValue(f"{layout.DATABASE} is the experiment's own; choose another name.")
-        if self._writer is None and not path.is_file():
-            raise DatabaseNotFound(f"There is no database {path.name!r} in {str(self._path)!r}.")
-        return files.database_engine(path, writable=self._writer is not None)
-
     def _before_reading(self) -> None:
         if self._writer is not None:
             self._writer.flush()
@@ -554,6 +426,10 @@ class Experiment(Recorded):
     def _store(self) -> Store:
         assert self._writing is not None
         return self._writing
+
+    @property
+    def _is_writable(self) -> bool:
+        return self._writer is not None
 
     def _writable(self, what: str) -> Store:
         if self._writer is None:

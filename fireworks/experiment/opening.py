@@ -8,6 +8,7 @@ from pathlib import Path
 from fireworks.errors import WrongValue
 from fireworks.experiment.experiment import Experiment
 from fireworks.record import layout
+from fireworks.record.archive import restore_run
 from fireworks.record.filesystem import refuse_network
 from fireworks.record.index import read_index
 from fireworks.record.owner import Ownership
@@ -80,3 +81,18 @@ def join(folder: Path, trial: int | None, attempt: int | None, durable: bool = F
         experiment.close()
         raise
     return experiment
+
+
+def restore(archive: str | os.PathLike[str], root: str | os.PathLike[str] = "runs") -> Experiment:
+    """Make a run of an archive that ``Experiment.archive`` wrote, and open it for reading.
+
+    Args:
+        archive: The ZIP file; it may come from anybody.
+        root: The folder of all runs; made where it does not exist.
+
+    Raises:
+        ExperimentNotFound: There is no such file.
+        DamagedFile: It is no archive of a run, or one that was tampered with.
+        WrongValue: The run is in ``root`` already.
+    """
+    return load_experiment(restore_run(archive, root))

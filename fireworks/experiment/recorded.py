@@ -172,17 +172,24 @@ class Recorded(ABC):
         """
         from fireworks.message import Message
 
-        self._before_reading()
-        if table in ("metrics", "metric"):
-            return Message(self.metrics())
-        if table == "trials":
-            return Message(self.trials)
+        frame = self._own_table(table)
+        if frame is not None:
+            return Message(frame)
         with self._reading() as connection:
             columns = tables.columns_of(connection, table)
-            if table in OWN_TABLES:
-                return Message(queries.table_frame(connection, table))
         engine = files.database_engine(self.path / layout.DATABASE, writable=False)
         return tables.source_of(engine, table, [each for each in columns if each != "seq"])[:]
+
+    def _own_table(self, table: str) -> pandas.DataFrame | None:
+        """A table of the record; None for one that is the user's."""
+        if table in ("metrics", "metric"):
+            return self.metrics()
+        if table == "trials":
+            return self.trials
+        self._before_reading()
+        with self._reading() as connection:
+            tables.columns_of(connection, table)
+            return queries.table_frame(connection, table) if table in OWN_TABLES else None
 
     def media(self, name: str, *, trial: int | None = None) -> dict[int, Any]:
         """Return the texts, images, histograms or figures that were logged under a name, by step.
@@ -221,7 +228,9 @@ class Recorded(ABC):
         target = Path(path)
         if target.suffix not in (".csv", ".parquet"):
             raise WrongValue(f"The file must end in .csv or .parquet; got {str(path)!r}.")
-        frame = self.message(table).dataframe()
+        frame = self._own_table(table)  # without what a Message would import
+        if frame is None:
+            frame = self.message(table).dataframe()
         # JSON and bytes stay what they are; what a cell holds of Python becomes JSON.
         for name in frame.columns[[kind.name == "object" for kind in frame.dtypes]]:
             frame[name] = [
