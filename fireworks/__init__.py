@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fireworks.cache import MessageCache as MessageCache
     from fireworks.database import create_table as create_table
     from fireworks.engine import Checkpointer as Checkpointer
+    from fireworks.engine import EarlyStopping as EarlyStopping
     from fireworks.engine import ExperimentLogger as ExperimentLogger
     from fireworks.engine import TensorBoardLogger as TensorBoardLogger
     from fireworks.engine import create_evaluator as create_evaluator
@@ -33,6 +34,7 @@ _HOMES = {
     "MessageCache": "fireworks.cache",
     "create_table": "fireworks.database",
     "Checkpointer": "fireworks.engine",
+    "EarlyStopping": "fireworks.engine",
     "ExperimentLogger": "fireworks.engine",
     "TensorBoardLogger": "fireworks.engine",
     "create_evaluator": "fireworks.engine",
@@ -56,6 +58,7 @@ _HOMES = {
 __version__ = "0.1.0"
 __all__ = [
     "Checkpointer",
+    "EarlyStopping",
     "Experiment",
     "ExperimentLogger",
     "Factory",

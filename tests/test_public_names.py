@@ -19,6 +19,7 @@ PACKAGES = [
     "experiment",
     "factory",
     "message",
+    "plot",
     "source",
     "sources",
 ]
@@ -32,6 +33,7 @@ def run(code: str) -> str:
 def test_the_list():
     assert sorted(fireworks.__all__) == [
         "Checkpointer",
+        "EarlyStopping",
         "Experiment",
         "ExperimentLogger",
         "Factory",
@@ -60,7 +62,9 @@ def test_every_name_is_there_and_at_home():
     for name in fireworks.__all__:
         value = getattr(fireworks, name)
         if name != "__version__":
-            assert value.__module__.startswith("fireworks.")
+            # Ignite's own early stopping is handed on as it is.
+            home = "ignite." if name == "EarlyStopping" else "fireworks."
+            assert value.__module__.startswith(home)
             assert value.__doc__
     assert set(fireworks.__all__) <= set(dir(fireworks))
 

@@ -15,7 +15,7 @@ from fireworks.engine.checkpoint_file import read_state
 from fireworks.engine.data_state import data_state_of, restore_data
 from fireworks.engine.parts import register_parts, trainer_parts
 from fireworks.engine.random_state import restore_random_state
-from fireworks.errors import DamagedFile
+from fireworks.errors import DamagedFile, StateMismatch
 from fireworks.experiment import Experiment
 from fireworks.record import checkpoints
 
@@ -50,7 +50,8 @@ def resume(
 
     Raises:
         StateMismatch: The trainer has other parts, or the model other tensors, than the
-            checkpoint; both are listed, and nothing is changed. (When run) so has the source.
+            checkpoint; both are listed, and nothing is changed. It is of another number of
+            processes. (When run) the source is another one.
         DamagedFile: There are checkpoints, and all are damaged.
     """
     register_parts(trainer, objects or {})
@@ -62,6 +63,13 @@ def resume(
         _rewind(experiment, checkpoints.read_start(folder))
         return None
     path, saved = found
+    world = len(saved["random"])
+    if world != idist.get_world_size():
+        raise StateMismatch(
+            f"The checkpoint is of {world} processes; these are {idist.get_world_size()}. With "
+            "another number, steps are of other batches: start as many, or take the weights alone: "
+            f"model.load_state_dict(read_state({str(path)!r})['parts']['model'])."
+        )
     parts: Mapping[str, Any] = trainer_parts(trainer)
     snapshot.check_parts(parts, saved["parts"])
     for name, part in parts.items():
@@ -158,17 +166,8 @@ class _Restorer:
 
     def _restore_random(self, which: str) -> None:
         states = self._saved[which]
-        if states is None:
-            return
-        if len(states) != idist.get_world_size():
-            _log.warning(
-                "the checkpoint is of %d processes, these are %d: their random generators begin "
-                "anew, and the run is not exactly the one it would have been",
-                len(states),
-                idist.get_world_size(),
-            )
-            return
-        restore_random_state(states[idist.get_rank()])
+        if states is not None:
+            restore_random_state(states[idist.get_rank()])
 
     def _done(self) -> None:
         for each in self._handles:

@@ -110,7 +110,9 @@ def _is_pruned(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    lines = traceback.format_exception_only(error)
+    described = traceback.TracebackException(type(error), error, None)
+    described.__notes__ = None  # they would follow the line that says what happened
+    lines = list(described.format_exception_only())
     return lines[-1].strip()[:_LONGEST_REASON] if lines else type(error).__name__
 
 

@@ -21,6 +21,7 @@ from fireworks.factory.judge import Verdict, judge
 from fireworks.factory.proposers import EndSearch, Proposer
 from fireworks.factory.records import Objective, TrialRecord
 from fireworks.factory.wire import JSON
+from fireworks.record.checkpoints import position_to_go_on_from
 
 if TYPE_CHECKING:
     from fireworks.experiment import Experiment
@@ -210,7 +211,11 @@ class Sweep:
 
     def _start(self, record: TrialRecord) -> None:
         sweep = self._experiment.sweep
-        record.attempts = sweep.start_attempt(record.number, host=socket.gethostname())
+        # What an earlier attempt recorded up to the checkpoint that this one goes on from, stays.
+        position = position_to_go_on_from(self._experiment.path, record.number, record.attempts)
+        record.attempts = sweep.start_attempt(
+            record.number, host=socket.gethostname(), position=position
+        )
         record.state, record.reason, record.result = "running", None, None
         record.reports.clear()
         if self._pruning is not None:

@@ -98,19 +98,39 @@ class Trial:
         return self._prune
 
     def attach(
-        self, trainer: Engine, evaluator: Engine, *, data: Any, report: str | None = None
+        self,
+        trainer: Engine,
+        evaluator: Engine,
+        *,
+        data: Any,
+        report: str | None = None,
+        checkpoint: bool = True,
     ) -> None:
         """Evaluate after every epoch, log to the experiment and TensorBoard, report, prune.
+
+        After each epoch a checkpoint is written, in place of the one before; a further attempt at
+        the trial goes on from it. Attach handlers that have a state of their own before.
 
         Args:
             trainer: The engine that trains.
             evaluator: Run on ``data`` at the end of each of the trainer's epochs.
             data: An iterable of batches that can be read again for each epoch.
             report: The evaluator's metric to report; none where None.
+            checkpoint: Whether to write checkpoints and to go on from them; of an Engine that
+                `create_trainer` did not make, nothing is known to be saved.
+
+        Raises:
+            StateMismatch: The earlier attempt's trainer had other parts.
         """
         from ignite.engine import Events
 
-        from fireworks.engine import ExperimentLogger, TensorBoardLogger
+        from fireworks.engine import (
+            Checkpointer,
+            ExperimentLogger,
+            TensorBoardLogger,
+            resume,
+            trainer_parts,
+        )
 
         def evaluate(engine: Engine) -> None:
             evaluator.run(data)
@@ -127,3 +147,8 @@ class Trial:
         trainer.add_event_handler(Events.EPOCH_COMPLETED, evaluate)
         ExperimentLogger(self.experiment).attach(trainer, evaluator)
         TensorBoardLogger(self.experiment).attach(trainer, evaluator)
+        if checkpoint and trainer_parts(trainer):
+            # How an attempt is stopped, and what is made of its errors, is the sweep's affair.
+            saver = Checkpointer(self.experiment)
+            saver.attach(trainer, evaluator, keep=1, emergency=False, sigterm=False)
+            resume(trainer, self.experiment)

@@ -62,3 +62,49 @@ def test_a_metric_that_the_evaluator_lacks_is_named(make: Make) -> None:
     factory = make(train, propose=lambda trial: {"report": "acuracy"})
     with pytest.raises(SweepFailed, match="no metric 'acuracy'. Did you mean 'accuracy'?"):
         factory.run(trials=1)
+
+
+def train_and_fail_once(trial: Trial) -> dict[str, Any]:
+    from ignite.engine import Events
+
+    from fireworks.engine import create_evaluator, create_trainer
+
+    x = torch.randn(64, 2)
+    batches = [{"x": x, "label": (x[:, 0] > 0).long()}] * 4
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    loss = nn.functional.cross_entropy
+    trainer = create_trainer(model, optimizer, loss, inputs=["x"], target="label")
+    evaluator = create_evaluator(
+        model, metrics={"accuracy": Accuracy()}, inputs=["x"], target="label"
+    )
+    first: list[int] = []
+
+    @trainer.on(Events.ITERATION_STARTED)
+    def fail() -> None:
+        first.append(trainer.state.iteration)
+        if trial.attempt == 1 and trainer.state.iteration == 11 and trial.params["fail"]:
+            raise ConnectionError("the first attempt")
+
+    trial.attach(trainer, evaluator, data=batches, report="accuracy")
+    trainer.run(batches, max_epochs=4)
+    return {**evaluator.state.metrics, "first": first[0], "weight": model.weight.sum().item()}
+
+
+def test_a_retry_goes_on_from_the_checkpoint(make: Make, experiment: Experiment) -> None:
+    factory = make(train_and_fail_once, propose=lambda trial: {"fail": True}, retries=1)
+    factory.run(trials=1)
+    (record,) = factory.records
+    assert record.attempts == 2
+    assert record.result is not None
+    assert record.result["first"] == 9  # behind the checkpoint of the second epoch
+    rows = experiment.sql("SELECT name, step FROM metric WHERE trial = 0 ORDER BY name, step")
+    assert rows.loc[rows["name"] == "train/loss", "step"].tolist() == list(range(1, 17))
+    assert rows.loc[rows["name"] == "valid/accuracy", "step"].tolist() == [4, 8, 12, 16]
+    with Experiment("undisturbed", root=experiment.path.parent) as other:
+        undisturbed = make(
+            train_and_fail_once, propose=lambda trial: {"fail": False}, experiment=other
+        )
+        undisturbed.run(trials=1)
+    assert undisturbed.records[0].result is not None
+    assert undisturbed.records[0].result["weight"] == record.result["weight"]
