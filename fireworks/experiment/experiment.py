@@ -18,6 +18,7 @@ from fireworks.experiment.parameters import Parameters, write_parameters
 from fireworks.experiment.steps import Steps
 from fireworks.experiment.sweep import SweepRecord, require_running
 from fireworks.experiment.writer import MetricWriter
+from fireworks.optional import require
 from fireworks.record import layout
 from fireworks.record.index import Index, read_index
 from fireworks.record.metadata import last_metrics, write_metadata
@@ -30,6 +31,7 @@ from fireworks.record.store import Store
 if TYPE_CHECKING:
     import sqlite3
 
+    from fireworks.experiment.tensorboard import EventWriter
     from fireworks.message import Message
 
 _INDEX_SECONDS = 1.0  # the last metrics in experiment.json are at most this much behind a flush
@@ -53,11 +55,14 @@ class Experiment(Contents):
         durable: Commit each ``log`` before it returns, so that it also survives a power loss.
             Without it a log is committed within 100 ms, and what is committed survives the death
             of the process, but not always that of the machine.
+        tensorboard: Whether ``log`` writes numbers and texts as TensorBoard's events, too, to the
+            folder ``experiment.tensorboard``.
 
     Raises:
         WrongValue: The name cannot be part of a folder's name, or ``root`` is not a folder.
         WrongType: A parameter is not a JSON value.
         ExperimentReadOnly: ``root`` cannot be written to.
+        MissingDependency: ``tensorboard=True``, and TensorBoard is not installed.
     """
 
     def __init__(
@@ -69,10 +74,13 @@ class Experiment(Contents):
         parameters: Mapping[str, Any] | None = None,
         *,
         durable: bool = False,
+        tensorboard: bool = False,
     ) -> None:
+        if tensorboard:
+            require("tensorboard", extra="tensorboard", purpose="Experiment(tensorboard=True)")
         path, index, owner = create_run(name, root, description, tags, parameters or {})
         try:
-            self._begin(path, index, owner=owner, durable=durable)
+            self._begin(path, index, owner=owner, durable=durable, tensorboard=tensorboard)
         except BaseException:
             owner.release()
             raise
@@ -94,6 +102,7 @@ class Experiment(Contents):
         attempt: int | None = None,
         durable: bool = False,
         writing: bool = True,
+        tensorboard: bool = False,
     ) -> None:
         self._path = path
         self._index = index
@@ -105,7 +114,12 @@ class Experiment(Contents):
         self._steps = Steps(self._highest_step)
         self._index_written = time.monotonic()
         self._writing: Store | None = None
+        self._events: EventWriter | None = None
         self._writer: MetricWriter | None = None
+        if tensorboard:
+            from fireworks.experiment.tensorboard import EventWriter
+
+            self._events = EventWriter(path / layout.TENSORBOARD)
         if writing:
             self._writing = Store(path / layout.DATABASE, durable=durable)
             self._writer = MetricWriter(
@@ -114,11 +128,43 @@ class Experiment(Contents):
                 attempt=attempt or 0,
                 guard=self._guard,
                 on_table=self._log_table,
+                on_commit=None if self._events is None else self._events.write,
                 on_idle=self._heartbeat,
             )
             lifetime.opened(self)
             if owner is not None:
                 self._writer.start()
+
+    @classmethod
+    def from_tensorboard(
+        cls,
+        logdir: str | os.PathLike[str],
+        name: str | None = None,
+        root: str | os.PathLike[str] = "runs",
+    ) -> Self:
+        """Make a run of TensorBoard's event files: their scalars and texts.
+
+        Args:
+            logdir: The folder of event files; runs in its subfolders begin the names of what they
+                hold: ``run1/loss``.
+            name: The run's name; by default the folder's.
+            root: The folder of all runs.
+
+        Returns:
+            The run, completed and open for reading.
+
+        Raises:
+            FilesNotFound: There are no event files.
+            MissingDependency: TensorBoard is not installed.
+        """
+        from fireworks.experiment.tensorboard import read_events
+
+        entries = read_events(logdir)
+        source = Path(logdir).resolve()
+        with cls(name or source.name, root=root, description=f"from {source.name}") as experiment:
+            if experiment._writer is not None:
+                experiment._writer.put_many(entries)
+        return cls.opened(experiment.path, read_index(experiment.path), writing=False)
 
     # -- what it is -----------------------------------------------------------------------------
 
@@ -328,6 +374,8 @@ class Experiment(Contents):
                 )
             rewind(connection, NO_TRIAL, seq)
         self._steps = Steps(self._highest_step)
+        if self._events is not None:
+            self._events.purge(self._highest_step() + 1)
         self._index_written = 0.0
         self._refresh_index()
 
@@ -340,6 +388,8 @@ class Experiment(Contents):
         """
         if self._writer is not None:
             self._writer.flush()
+            if self._events is not None:
+                self._events.flush()
             self._refresh_index()
 
     def _before_reading(self) -> None:
@@ -369,6 +419,8 @@ class Experiment(Contents):
             try:
                 writer.close()
             finally:
+                if self._events is not None:
+                    self._events.close()
                 if self._owner is not None:
                     self._end(status)
         finally:

@@ -55,6 +55,7 @@ class MetricWriter:
         attempt: The attempt that writes them, 0 for none.
         guard: Called at the beginning of each transaction; it raises to refuse it.
         on_table: Called with the name, the Message and the step of a table that is logged.
+        on_commit: Called with each batch that was committed.
         on_idle: Called by the background thread now and then (about every ten seconds).
     """
 
@@ -67,6 +68,7 @@ class MetricWriter:
         guard: Guard,
         on_table: Callable[[str, Any, int], None],
         on_idle: Callable[[], None],
+        on_commit: Callable[[list[Entry]], None] | None = None,
     ) -> None:
         self._store = store
         self._trial = trial
@@ -74,6 +76,7 @@ class MetricWriter:
         self._guard = guard
         self._on_table = on_table
         self._on_idle = on_idle
+        self._on_commit = on_commit
         self._queue: deque[Entry] = deque()
         self._names: set[str] = set()  # names that passed the check
         self._series: dict[str, int] = {}
@@ -116,7 +119,7 @@ class MetricWriter:
             self._raise()
         for _, values, _ in entries:
             self._check_names(values)
-        self._any_on_device = True  # perhaps: it is looked up
+        self._any_on_device = self._any_media = True  # perhaps: it is looked up
         self._queue.extend(entries)
         self.flush()
 
@@ -222,6 +225,8 @@ class MetricWriter:
             raise
         if unread is not None:
             self._error = self._unread = unread
+        if self._on_commit is not None:
+            self._on_commit(batch)
         return count
 
     def _check_guard(self, connection: sqlite3.Connection) -> None:
