@@ -14,6 +14,8 @@ import platform
 import shutil
 import sqlite3
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -23,7 +25,7 @@ import pandas
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from fireworks.experiment import Experiment, experiments, load_experiment
+from fireworks.experiment import Experiment, experiments, load_experiment, open_attempt
 
 REPEATS = 5
 METRICS = {f"train/metric_{i}": 0.1 * i + 0.037 for i in range(10)}
@@ -140,6 +142,146 @@ def reading(path: Path) -> None:
     report(f"{POINTS:,} points to a DataFrame: pandas.read_sql", pandas_own, "s")
 
 
+def interleaved(folder: Path, trials: int = 20, steps: int = 500) -> None:
+    """Ten metrics of each of 20 trials, turn by turn, each trial through an object of its own."""
+    rates = []
+    for repeat in range(REPEATS):
+        with Experiment("sweep", root=folder / f"interleaved-{repeat}") as experiment:
+            attempts = []
+            for trial in range(trials):
+                experiment.sweep.add_trial(trial, seed=trial, params={})
+                attempt = experiment.sweep.start_attempt(trial, host="here")
+                attempts.append(open_attempt(experiment.path, trial, attempt))
+            start = time.perf_counter()
+            for step in range(steps):
+                for each in attempts:
+                    each.log(METRICS, step=step)
+            for each in attempts:
+                each.close()
+            rates.append(trials * steps * len(METRICS) / (time.perf_counter() - start))
+    report(f"durable points per second: {trials} trials interleaved", rates, "/s")
+
+
+def overview(folder: Path, trials: int = 1000, metrics: int = 50, points: int = 200) -> None:
+    """The last values of 10M points, against a scan that works them out."""
+    with Experiment("wide", root=folder / "overview") as experiment:
+        for trial in range(trials):
+            experiment.sweep.add_trial(trial, seed=trial, params={})
+        connection = sqlite3.connect(experiment.path / "experiment.sqlite", isolation_level=None)
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(
+            "INSERT INTO series VALUES (?,?,?)",
+            (
+                (trial * metrics + i, trial, f"metric_{i:02d}")
+                for trial in range(trials)
+                for i in range(metrics)
+            ),
+        )
+        now = time.time()
+        connection.executemany(
+            "INSERT INTO metrics VALUES (?,?,?,?,?,?)",
+            (
+                (series, step, step, 0, step / 7, now)
+                for series in range(trials * metrics)
+                for step in range(points)
+            ),
+        )
+        connection.execute(
+            "INSERT INTO latest SELECT series, max(step), value FROM metrics GROUP BY series"
+        )
+        connection.execute("COMMIT")
+        scan = (
+            "SELECT trial, name, value, max(step) FROM metrics JOIN series ON series.id = series "
+            "GROUP BY series"
+        )
+        ours, scanned = [], []
+        for _ in range(REPEATS):
+            start = time.perf_counter()
+            frame = experiment.overview()
+            ours.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            rows = connection.execute(scan).fetchall()
+            scanned.append(time.perf_counter() - start)
+            assert frame.shape == (trials, metrics + 1)
+            assert len(rows) == trials * metrics
+        connection.close()
+    what = f"overview of {trials} trials x {metrics} metrics, {trials * metrics * points:,} points"
+    report(f"{what}: Experiment.overview", ours, "s")
+    report(f"{what}: a scan", scanned, "s")
+
+
+def tensors(folder: Path) -> None:
+    """Ten zero-dimensional tensors in one call, which are read at once on the CPU."""
+    values = {name: torch.tensor(value, requires_grad=True) for name, value in METRICS.items()}
+    medians, tails = [], []
+    for _ in range(REPEATS):
+        with Experiment("tensors", root=folder / "tensors") as experiment:
+            times = calls(lambda step: experiment.log(values, step=step), 5000, lambda: None)
+        medians.append(times[2500])
+        tails.append(times[4950])
+    report("log of 10 zero-dimensional tensors, tight loop: p50", medians, "µs")
+    report("log of 10 zero-dimensional tensors, tight loop: p99", tails, "µs")
+
+
+def overhead(folder: Path, steps: int = 1000) -> None:
+    """CPU time of a 2 ms step, the caller's and the writer's together, beyond the step's own."""
+
+    def cpu(log: Callable[[int], None]) -> float:
+        start = time.process_time()
+        for step in range(steps):
+            end = time.thread_time() + 0.002
+            while time.thread_time() < end:
+                pass
+            log(step)
+        return (time.process_time() - start) / steps
+
+    shares = []
+    for _ in range(REPEATS):
+        alone = cpu(lambda step: None)
+        with Experiment("overhead", root=folder / "overhead") as experiment:
+            shares.append(100 * (cpu(lambda step: experiment.log(METRICS, step=step)) / alone - 1))
+    report("overhead of logging 10 floats on a 2 ms step", shares, "%")
+
+
+POLL = """
+import sys, time
+from fireworks.experiment import load_experiment
+read = load_experiment(sys.argv[1])
+read.overview()
+print("ready", flush=True)
+while True:
+    read.overview()
+    time.sleep(0.05)
+"""
+
+
+def polled(folder: Path) -> None:
+    """The writer's rate while another process reads every 50 ms, against without one."""
+    rates: dict[str, list[float]] = {"alone": [], "polled": []}
+    for repeat in range(2 * REPEATS):
+        kind = "polled" if repeat % 2 else "alone"
+        with Experiment("polled", root=folder / "polled") as experiment:
+            reader = None
+            if kind == "polled":
+                command = [sys.executable, "-c", POLL, str(experiment.path)]
+                reader = subprocess.Popen(command, stdout=subprocess.PIPE)
+                assert reader.stdout is not None
+                reader.stdout.readline()
+            start = time.perf_counter()
+            for step in range(POINTS // 10):
+                experiment.log(METRICS, step=step)
+            experiment.flush()
+            rates[kind].append(POINTS / (time.perf_counter() - start))
+            if reader is not None:
+                reader.kill()
+                reader.communicate()
+    for kind, values in rates.items():
+        report(f"durable points per second, {kind}", values, "/s")
+    change = statistics.median(rates["polled"]) / statistics.median(rates["alone"]) - 1
+    print(f"a reader every 50 ms changes the writer's rate by {100 * change:+.1f} %")
+
+
 def listing(folder: Path, count: int = 10_000) -> None:
     with Experiment("many", root=folder / "many", parameters={"lr": 0.1}) as experiment:
         experiment.log(METRICS, step=1)
@@ -167,5 +309,10 @@ if __name__ == "__main__":
     )
     with tempfile.TemporaryDirectory() as temporary:
         callers_time(Path(temporary))
+        tensors(Path(temporary))
+        overhead(Path(temporary))
         reading(rate(Path(temporary)))
+        interleaved(Path(temporary))
+        polled(Path(temporary))
+        overview(Path(temporary))
         listing(Path(temporary))

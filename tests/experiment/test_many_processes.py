@@ -5,20 +5,23 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fireworks.experiment import Experiment, load_experiment, open_attempt
 
-WRITERS, STEPS = 16, 150
+WRITERS = 16
 
 
-def write(path: Path, trial: int, attempt: int, gate: Any) -> None:
+def write(path: Path, trial: int, attempt: int, steps: int, gate: Any) -> None:
     with open_attempt(path, trial, attempt) as experiment:
         gate.wait()
-        for step in range(STEPS):
+        for step in range(steps):
             experiment.log({"loss": float(step), "trial": float(trial)}, step=step)
             experiment.flush()  # a transaction for each step
 
 
-def test_sixteen_writers_lose_no_row_and_keep_their_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [pytest.param(150), pytest.param(6_250, marks=pytest.mark.slow)])
+def test_sixteen_writers_lose_no_row_and_keep_their_order(tmp_path: Path, steps: int) -> None:
     context = multiprocessing.get_context("fork")
     with Experiment("digits", root=tmp_path) as experiment:
         gate: Any = context.Barrier(WRITERS)
@@ -26,7 +29,7 @@ def test_sixteen_writers_lose_no_row_and_keep_their_order(tmp_path: Path) -> Non
         for trial in range(WRITERS):
             experiment.sweep.add_trial(trial, seed=trial, params={"n": trial})
             attempt = experiment.sweep.start_attempt(trial, host="here")
-            arguments = (experiment.path, trial, attempt, gate)
+            arguments = (experiment.path, trial, attempt, steps, gate)
             children.append(context.Process(target=write, args=arguments))
         for each in children:
             each.start()
@@ -39,13 +42,13 @@ def test_sixteen_writers_lose_no_row_and_keep_their_order(tmp_path: Path) -> Non
             each.join()
         assert [each.exitcode for each in children] == [0] * WRITERS
         frame = experiment.metrics(names=["loss", "trial"])
-        assert len(frame) == WRITERS * STEPS * 2
+        assert len(frame) == WRITERS * steps * 2
         rows = experiment.sql(
             "SELECT trial, step, seq FROM metrics JOIN series ON series.id = series "
             "WHERE name = 'loss' ORDER BY trial, seq"
         )
         for trial in range(WRITERS):
-            assert rows[rows["trial"] == trial]["step"].tolist() == list(range(STEPS))
+            assert rows[rows["trial"] == trial]["step"].tolist() == list(range(steps))
         assert not rows["seq"].duplicated().any()
 
 
