@@ -257,10 +257,11 @@ class MessageCache:
             raise WrongLength(f"{len(given)} ids were given for {len(message)} rows.")
         if not len(given):
             return
-        last = last_of_each(given)
-        if last is not None:  # the last row of an id counts
-            last.sort()
-            given, message = given[last], message.take(last)
+        if np.count_nonzero(given[1:] <= given[:-1]):  # cheaper than looking for doubles
+            last = last_of_each(given)
+            if last is not None:  # the last row of an id counts
+                last.sort()
+                given, message = given[last], message.take(last)
         with self._lock:
             self._insert(given, message)
 
@@ -269,9 +270,9 @@ class MessageCache:
         store = self._store or Store(message)
         store.check(message)
         table = self._table
-        slots = table.find(ids)
-        if self._replace(store, ids, slots, message):
+        if self._replace(store, ids, message):
             return
+        slots = table.find(ids)
         sizes = store.sizes(message)
         plan = plan_insertion(
             ids, slots, sizes, table, self._policy, self._capacity(store), self.max_bytes
@@ -294,9 +295,9 @@ class MessageCache:
         if len(plan.overwritten):
             table.resized(slots[plan.overwritten], sizes[plan.overwritten])
         if len(plan.stored) == len(ids):
-            store.write(Rows(slots), message)
+            store.write(slots, message)
         elif len(plan.stored):
-            store.write(Rows(slots[plan.stored]), message.take(plan.stored))
+            store.write(slots[plan.stored], message.take(plan.stored))
         if len(plan.fresh):
             self._policy.inserted(slots[plan.fresh], ids[plan.fresh])
         if len(plan.overwritten):
@@ -306,16 +307,16 @@ class MessageCache:
         if self._spill is not None:
             self._spill.remove(ids[plan.stored])
 
-    def _replace(self, store: Store, ids: Int64Array, slots: Int64Array, message: Message) -> bool:
+    def _replace(self, store: Store, ids: Int64Array, message: Message) -> bool:
         """Write new rows over as many that leave: the ordinary insertion into a full cache."""
         table = self._table
-        if table.rows != self._full_at or np.count_nonzero(slots != ABSENT):
+        if table.rows != self._full_at or not table.lacks(ids):
             return False
         victims = self._policy.victims(len(ids), table.evictable)
         if len(victims) != len(ids):
             return False
         table.replace(victims, ids)
-        store.write(Rows(victims), message)
+        store.write(victims, message)
         self._policy.replaced(victims, ids)
         self._insertions += len(ids)
         self._evictions += len(ids)

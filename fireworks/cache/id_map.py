@@ -25,7 +25,6 @@ class IdMap:
     def __init__(self) -> None:
         self._table: Int64Array | None = np.full(1024, ABSENT, np.int64)
         self._dict: dict[int, int] = {}
-        self._count = 0
 
     def guess(self, ids: Int64Array) -> Int64Array | None:
         """The values of ids that are present, and anything at all for the others; or None.
@@ -56,10 +55,9 @@ class IdMap:
         if not len(ids):
             return
         if self._table is not None:
-            self._count += len(ids)
-            beyond = ids.view(np.uint64) >= len(self._table)
-            if np.count_nonzero(beyond):
-                self._grow(int(ids.view(np.uint64).max()))
+            unsigned = ids.view(np.uint64)
+            if np.count_nonzero(unsigned >= len(self._table)):
+                self._grow(int(unsigned.max()), len(ids))
         if self._table is None:
             self._dict.update(zip(ids.tolist(), values.tolist(), strict=True))
         else:
@@ -84,12 +82,12 @@ class IdMap:
         """Forget all ids."""
         self.__init__()
 
-    def _grow(self, highest: int) -> None:
+    def _grow(self, highest: int, more: int) -> None:
         table = self._table
         assert table is not None
         size = 1 << highest.bit_length()
-        if size > max(_SMALL, _MOST_PER_ROW * self._count):
-            present = (table != ABSENT).nonzero()[0]
+        present = (table != ABSENT).nonzero()[0]
+        if size > max(_SMALL, _MOST_PER_ROW * (len(present) + more)):
             self._dict = dict(zip(present.tolist(), table[present].tolist(), strict=True))
             self._table = None
             return

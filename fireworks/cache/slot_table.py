@@ -44,6 +44,13 @@ class SlotTable:
         """The slots of ids, -1 for those that have none; a new array."""
         return self._map.get(ids)
 
+    def lacks(self, ids: Int64Array) -> bool:
+        """Whether none of ids has a slot."""
+        slots = self._map.guess(ids)
+        if slots is None:
+            slots = self._map.get(ids)
+        return not np.count_nonzero(slots != ABSENT)
+
     def slots_of(self, ids: Int64Array) -> Int64Array | None:
         """The slots of ids if all of them have one, else None."""
         slots = self._map.guess(ids) if self.slots else None

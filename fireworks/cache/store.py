@@ -68,10 +68,11 @@ class Store:
                     sizes += block.sizes(message.stored[name])
         return sizes
 
-    def write(self, slots: Rows, message: Message) -> None:
+    def write(self, slots: Int64Array, message: Message) -> None:
         """Put rows, checked before, into slots."""
+        place = _as_range(slots)
         for name, block in self._blocks.items():
-            block.write(slots, message.stored[name])
+            block.write(place, message.stored[name])
 
     def read(self, slots: Rows, columns: list[str] | None = None) -> Message:
         """The rows in slots, copied."""
@@ -90,3 +91,13 @@ class Store:
     def empty(self) -> Message:
         """No rows, of the columns of all."""
         return self._template
+
+
+def _as_range(slots: Int64Array) -> Int64Array | slice:
+    """Slots as a slice where they lie one after the other, as they do when a queue is used up."""
+    first, last = int(slots[0]), int(slots[-1])
+    if last - first != len(slots) - 1:
+        return slots
+    # Comparing bytes is the fastest way of comparing small arrays.
+    ordered = slots.tobytes() == np.arange(first, last + 1).tobytes()
+    return slice(first, last + 1) if ordered else slots

@@ -11,23 +11,24 @@ BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 _NEVER = -1
 _CHUNK = 256  # entries that are looked at together, at least
+_SMALLEST = 1024  # entries that the log has room for, at least
 
 
 class SlotQueue:
     """Slots, the one stamped longest ago first.
 
-    Stamping only writes stamps. The slots are sorted by them when the head of the queue is asked
-    for, and that order is used up from its front: stamps only grow, so what has not been stamped
-    again since still comes first, in that order. Sorting all slots once for about as many
-    departures makes the order exact at little cost a row.
+    Stamping appends slots to a log; the stamp of a slot is the place of its latest entry there, and
+    all its other entries are outdated. When the log is full, the outdated entries are dropped. The
+    log is twice as long as what stays then, so that this costs little a stamp.
     """
 
     def __init__(self) -> None:
         self._stamps = np.empty(0, np.int64)
-        self._clock = 0
-        self._order = np.empty(0, np.int64)  # slots, as they were sorted last
-        self._order_stamps = np.empty(0, np.int64)  # and their stamps then
-        self._head = 0  # all entries before it are outdated
+        self._log = np.empty(_SMALLEST, np.int64)
+        self._places = np.arange(_SMALLEST)
+        self._head = self._end = 0  # all entries before the head are outdated
+        self._offered: Int64Array | None = None  # what lay at the head, up to `_offered_end`
+        self._offered_end = 0
 
     def resize(self, slots: int) -> None:
         """Make room for this many slots."""
@@ -37,9 +38,15 @@ class SlotQueue:
 
     def stamp(self, slots: Int64Array) -> None:
         """Move slots to the end; where one occurs twice, its last place counts."""
-        clock = self._clock
-        self._clock = clock + len(slots)
-        self._stamps[slots] = np.arange(clock, self._clock)
+        start, end = self._end, self._end + len(slots)
+        if end > len(self._log):
+            self._drop_outdated(len(slots))
+            start, end = self._end, self._end + len(slots)
+        self._log[start:end] = slots
+        self._stamps[slots] = self._places[start:end]
+        self._end = end
+        if slots is self._offered:
+            self._head = self._offered_end
 
     def remove(self, slots: Int64Array) -> None:
         """Take slots out."""
@@ -47,46 +54,40 @@ class SlotQueue:
 
     def first(self, count: int, allowed: BoolArray) -> Int64Array:
         """The first slots of those allowed, in order; they stay in the queue."""
-        chosen = self._scan(count, allowed)
-        if len(chosen) < count:
-            self._sort()
-            chosen = self._scan(count, allowed)
-        return chosen
-
-    def _scan(self, count: int, allowed: BoolArray) -> Int64Array:
-        """As `first`, but of those only that are in the order of the last sorting."""
         chosen: list[Int64Array] = []
-        position, chunk = self._head, max(count, _CHUNK)
-        while count and position < len(self._order):
-            slots = self._order[position : position + chunk]
-            live = self._stamps.take(slots) == self._order_stamps[position : position + chunk]
+        position, chunk = self._head, count
+        while count and position < self._end:
+            end = min(position + chunk, self._end)
+            slots = self._log[position:end]
+            live = self._stamps.take(slots) == self._places[position:end]
             found = np.count_nonzero(live)
-            if position == self._head and not found:
-                self._head += len(slots)
-            position += len(slots)
             if found < len(slots):
                 slots = slots[live]
             kept = allowed.take(slots)
             if np.count_nonzero(kept) < found:
                 slots = slots[kept]
+            if position == self._head:
+                if len(slots) == count == end - position:
+                    self._offered, self._offered_end = slots.copy(), end
+                    return self._offered
+                if not found:
+                    self._head = end
             if len(slots):
                 chosen.append(slots[:count])
                 count -= len(chosen[-1])
-        if len(chosen) == 1:
-            return chosen[0]
+            position, chunk = end, max(chunk, _CHUNK)
+        # The log is written again: what is given away must not be a part of it.
         return np.concatenate(chosen) if chosen else np.empty(0, np.int64)
 
-    def _sort(self) -> None:
-        slots = (self._stamps != _NEVER).nonzero()[0]
-        stamps = self._stamps[slots]
-        base = int(stamps.min(initial=self._clock))
-        bits = len(self._stamps).bit_length()
-        if (self._clock - base).bit_length() + bits < 63:
-            # Stamp and slot in one number: numpy sorts numbers far faster than it argsorts.
-            packed = ((stamps - base) << bits) | slots
-            packed.sort()
-            slots, stamps = packed & ((1 << bits) - 1), (packed >> bits) + base
-        else:
-            order = stamps.argsort()
-            slots, stamps = slots[order], stamps[order]
-        self._order, self._order_stamps, self._head = slots, stamps, 0
+    def _drop_outdated(self, room: int) -> None:
+        """Begin the log again with what is not outdated, leaving room for more entries."""
+        entries = self._log[self._head : self._end]
+        entries = entries[self._stamps.take(entries) == self._places[self._head : self._end]]
+        count = len(entries)
+        if len(self._log) < max(2 * count, count + room):
+            self._log = np.empty(max(4 * count, count + room), np.int64)
+            self._places = np.arange(len(self._log))
+        self._log[:count] = entries
+        self._stamps[entries] = self._places[:count]
+        self._head, self._end = 0, count
+        self._offered = None
