@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pandas
 import torch
+from timing import options
 from torch.utils.tensorboard import SummaryWriter
 
 from fireworks.experiment import Experiment, experiments, load_experiment, open_attempt
@@ -307,6 +308,9 @@ if __name__ == "__main__":
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, pandas "
         f"{pandas.__version__}, torch {torch.__version__}, {os.cpu_count()} CPUs"
     )
+    short = options(__doc__ or "").short
+    if short:
+        REPEATS, POINTS = 2, 50_000
     with tempfile.TemporaryDirectory() as temporary:
         callers_time(Path(temporary))
         tensors(Path(temporary))
@@ -314,5 +318,5 @@ if __name__ == "__main__":
         reading(rate(Path(temporary)))
         interleaved(Path(temporary))
         polled(Path(temporary))
-        overview(Path(temporary))
-        listing(Path(temporary))
+        overview(Path(temporary), points=20 if short else 200)
+        listing(Path(temporary), 1_000 if short else 10_000)

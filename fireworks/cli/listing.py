@@ -13,7 +13,7 @@ from rich.text import Text
 
 from fireworks.cli import tables
 from fireworks.errors import DamagedFile, ExperimentNotFound, WrongValue, suggest
-from fireworks.record.filters import condition
+from fireworks.record.filters import condition, mentions
 from fireworks.record.index import Index, read_indexes
 
 _MOST_METRICS = 4
@@ -37,6 +37,9 @@ def list_runs(
     ] = None,
     where: Annotated[
         str | None, typer.Option(help="Only runs that fulfil this: 'params.lr < 0.1'.")
+    ] = None,
+    search: Annotated[
+        str | None, typer.Option(help="Only runs with these words in name, description or tags.")
     ] = None,
     sort: Annotated[
         str | None,
@@ -66,11 +69,12 @@ def list_runs(
             (not status or index.status in status)
             and set(tag or ()) <= set(index.tags)
             and (holds is None or holds(index))
+            and (search is None or mentions(index, search))
         ):
             found.append(index)
     console = tables.console()
     if not found:
-        chosen = " that fit" if status or tag or where else ""
+        chosen = " that fit" if status or tag or where or search else ""
         console.print(f"No experiments{chosen} in {os.fspath(root)}.", soft_wrap=True)
         return
     shown = _sorted(found, sort)[:limit]

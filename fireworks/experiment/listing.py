@@ -9,7 +9,7 @@ from typing import Any
 
 from fireworks.errors import DamagedFile, ExperimentNotFound
 from fireworks.experiment.experiment import Experiment
-from fireworks.record.filters import condition
+from fireworks.record.filters import condition, mentions
 from fireworks.record.index import Index, read_indexes
 
 
@@ -21,6 +21,7 @@ def experiments(
     tags: str | Iterable[str] = (),
     params: Mapping[str, Any] | None = None,
     where: str | None = None,
+    search: str | None = None,
 ) -> list[Experiment]:
     """List the experiments under ``root``, opened for reading, in the order of their names.
 
@@ -36,6 +37,8 @@ def experiments(
         where: Only runs that fulfil this expression: ``"params.lr < 0.1 and number > 3"``. It
             knows name, number, id, status, description, tags, created, ended, params, metrics,
             trials and best.
+        search: Only runs with all of these words in their name, description, tags or the names of
+            their parameters.
 
     Returns:
         The experiments. One that is damaged is left out, with a warning.
@@ -51,7 +54,11 @@ def experiments(
     for path, index in read_indexes(root):
         if isinstance(index, DamagedFile):
             warnings.warn(f"{path.name} is left out: {index}", stacklevel=2)
-        elif _fits(index, name, status, tags, params) and (holds is None or holds(index)):
+        elif (
+            _fits(index, name, status, tags, params)
+            and (holds is None or holds(index))
+            and (search is None or mentions(index, search))
+        ):
             found.append(Experiment.opened(path, index, writing=False))
     return found
 

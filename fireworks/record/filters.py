@@ -59,6 +59,16 @@ def condition(text: str) -> Callable[[Index], bool]:
     return holds
 
 
+def mentions(index: Index, text: str) -> bool:
+    """Whether all words of ``text`` are in a run's name, description, tags or parameters' names.
+
+    Upper and lower case are the same.
+    """
+    parts = [index.id, index.description, *index.tags, *index.parameters]
+    whole = "\n".join(parts).casefold()
+    return all(word in whole for word in text.casefold().split())
+
+
 def _compile(node: ast.expr, text: str) -> Evaluate:
     match node:
         case ast.Constant(value=value):

@@ -109,6 +109,8 @@ def test_list_sorts_and_chooses_columns(runs: Path) -> None:
 
     assert order("--sort", "params.lr") == ["digits-0002", "digits-0003", "digits-0001"]
     assert order("--sort=-metrics.train/loss") == ["digits-0001", "digits-0003", "digits-0002"]
+    assert order("--search", "DIGITS 0002 lr") == ["digits-0002"]
+    assert order("--search", "letters") == []
     assert order("--sort", "name", "--limit", "2") == ["digits-0001", "digits-0002"]
     shown = run(runs, "list", "--column", "params.lr", "--column", "metrics.valid/loss")
     assert "params.lr" in shown

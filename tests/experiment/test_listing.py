@@ -70,3 +70,15 @@ def test_bad_questions(root: Path) -> None:
     with pytest.raises(WrongValue, match="Did you mean 'params'"):
         experiments(root, where="param.lr < 1")
     assert experiments(root / "unrelated") == []
+
+
+def test_search(tmp_path: Path) -> None:
+    for name, tags in (("digits", ["Baseline"]), ("letters", [])):
+        Experiment(name, root=tmp_path, tags=tags, description="A first try").close()
+
+    def found(text: str) -> list[str]:
+        return [each.name for each in experiments(tmp_path, search=text)]
+
+    assert found("first") == found("") == ["digits", "letters"]
+    assert found("FIRST baseline") == ["digits"]
+    assert found("second") == []
