@@ -80,6 +80,10 @@ class BackgroundWork:
         self._thread = threading.Thread(target=run, name="checkpoint")
         self._thread.start()
 
+    def running(self) -> bool:
+        """Whether a piece of work is being done."""
+        return self._thread is not None and self._thread.is_alive()
+
     def finished(self) -> bool:
         """Whether a piece of work has been done that nobody waited for."""
         return self._thread is not None and not self._thread.is_alive()

@@ -223,7 +223,7 @@ def test_an_exception_leaves_an_emergency_checkpoint_that_is_never_chosen(experi
 
 def test_a_failing_emergency_hides_nothing(experiment, caplog):
     engine = trainer()
-    saver = Checkpointer(experiment, objects={"bad": Unsavable()}).attach(engine, every=100)
+    saver = Checkpointer(experiment, objects={"bad": Unsavable(after=1)}).attach(engine)
 
     @engine.on(Events.ITERATION_COMPLETED(once=2))
     def fail():
@@ -236,8 +236,12 @@ def test_a_failing_emergency_hides_nothing(experiment, caplog):
 
 
 class Unsavable:
+    def __init__(self, after=0):
+        self.left = after
+
     def state_dict(self):
-        return {"value": object()}
+        self.left -= 1
+        return {"value": object() if self.left < 0 else 0}
 
     def load_state_dict(self, state):
         raise AssertionError
@@ -287,6 +291,7 @@ class TestBadInput:
         Checkpointer(experiment, objects={"bad": Unsavable()}).attach(engine, every=1)
         with pytest.raises(WrongType, match=r"bad\['value'\] is a builtins.object"):
             engine.run(source())
+        assert engine.state.iteration == 0  # told before anything is trained
 
     def test_numbers(self, experiment):
         for options in ({"every": 0}, {"keep": 0}, {"keep_best": 0}, {"mode": "highest"}):
