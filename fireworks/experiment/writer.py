@@ -19,19 +19,29 @@ from fireworks.record.store import Store
 GATHER_SECONDS = 0.075  # and the commit itself: what is logged is committed within 100 ms
 FULL_QUEUE = 16_384  # log() calls; then the caller commits them itself instead of queueing more
 _CALLS_PER_TRANSACTION = 2_048  # keeps each transaction short for the other processes
-_ROWS_PER_STATEMENT = 256
 
 _COLUMNS = 6
-_ONE = "(?,?,?,?,?,?)"
-_INSERT_ONE = f"INSERT OR REPLACE INTO metrics VALUES {_ONE}"
-# One statement of many rows: sqlite3 gives up the GIL once per statement, and the training loop
-# keeps it for milliseconds each time.
-_INSERT_MANY = f"INSERT OR REPLACE INTO metrics VALUES {','.join([_ONE] * _ROWS_PER_STATEMENT)}"
-_UPDATE_LATEST = (
-    "INSERT INTO latest VALUES (?,?,?) ON CONFLICT (series) DO UPDATE "
-    "SET step = excluded.step, value = excluded.value WHERE excluded.step >= latest.step"
-)
 
+
+def _of_many(statement: str, columns: int, after: str = "") -> list[tuple[int, str]]:
+    """A statement for 256 rows, one for 128 … one for one, with their numbers of rows.
+
+    sqlite3 gives up the GIL once per statement and row of ``executemany``, and a training loop that
+    computes in Python keeps it for five milliseconds each time: the fewer, the sooner it is
+    committed.
+    """
+    row = f"({','.join('?' * columns)})"
+    sizes = [2**i for i in range(8, -1, -1)]
+    return [(size, f"{statement} VALUES {','.join([row] * size)}{after}") for size in sizes]
+
+
+_INSERT = _of_many("INSERT OR REPLACE INTO metrics", _COLUMNS)
+_UPDATE_LATEST = _of_many(
+    "INSERT INTO latest",
+    3,
+    " ON CONFLICT (series) DO UPDATE SET step = excluded.step, value = excluded.value "
+    "WHERE excluded.step >= latest.step",
+)
 _INSERT_MEDIA = (
     "INSERT OR REPLACE INTO media (trial, name, step, seq, attempt, kind, data, time) "
     "VALUES (?,?,?,?,?,?,?,?)"
@@ -255,14 +265,9 @@ class MetricWriter:
                 grouped[name] += (self._series[name], step, seq, attempt, value, when)
         names = sorted(grouped, key=lambda each: self._series[each])
         rows = [field for name in names for field in grouped[name]]
-        width = _COLUMNS * _ROWS_PER_STATEMENT
-        whole = len(rows) - len(rows) % width
-        for i in range(0, whole, width):
-            connection.execute(_INSERT_MANY, rows[i : i + width])
-        connection.executemany(
-            _INSERT_ONE, [rows[i : i + _COLUMNS] for i in range(whole, len(rows), _COLUMNS)]
-        )
-        connection.executemany(_UPDATE_LATEST, [_highest(each) for each in grouped.values()])
+        _execute_many(connection, _INSERT, _COLUMNS, rows)
+        latest = [field for each in grouped.values() for field in _highest(each)]
+        _execute_many(connection, _UPDATE_LATEST, 3, latest)
         connection.execute("UPDATE metadata SET value = ? WHERE key = 'seq'", (str(seq),))
 
     def _without_media(
@@ -329,6 +334,21 @@ def _read_from_devices(batch: list[Entry]) -> NotRecorded | None:
                         f"was left out: {error}"
                     )
     return failure
+
+
+def _execute_many(
+    connection: sqlite3.Connection,
+    statements: list[tuple[int, str]],
+    columns: int,
+    fields: list[Any],
+) -> None:
+    """Write rows, given one after the other, with as few statements as can be."""
+    start = 0
+    for size, statement in statements:
+        width = size * columns
+        while len(fields) - start >= width:
+            connection.execute(statement, fields[start : start + width])
+            start += width
 
 
 def _highest(rows: list[Any]) -> tuple[int, int, float]:
