@@ -14,7 +14,7 @@
     ├── FileChanged             RuntimeError a data file that changed or vanished since it was found
     ├── SchemasDiffer           ValueError   data files read together whose columns do not agree
     ├── MissingDependency       ImportError  an optional package that is not installed
-    ├── WiringError             ValueError   sources connected wrongly: unbound, bound twice, a cycle
+    ├── WiringError             ValueError   sources connected wrongly: unbound, bound twice
     ├── DeadlockError           RuntimeError readers of one stream that wait for each other
     ├── StateMismatch           ValueError   a state that belongs to another graph
     ├── DatabaseNotFound        FileNotFoundError
