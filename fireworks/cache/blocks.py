@@ -199,9 +199,11 @@ def make_block(column: Column) -> Block:
 
 
 def _as_numpy(tensor: torch.Tensor) -> np.ndarray[Any, Any] | None:
-    """A tensor's values in main memory, shared; None where numpy cannot hold them."""
+    """A tensor's values in main memory, shared if dense; None where numpy cannot hold them."""
     if not tensor.is_cpu:
         return None
+    if tensor.layout is not torch.strided:
+        tensor = tensor.to_dense()
     if tensor.dtype is torch.bfloat16:
         tensor = tensor.view(torch.int16)
     try:

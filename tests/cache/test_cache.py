@@ -100,6 +100,36 @@ def test_columns_of_every_kind() -> None:
     assert cache[[2, 1]] == message[[2, 1]]
 
 
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.arange(12.0).reshape(6, 2).bfloat16(),
+        torch.arange(12).reshape(6, 2).to(torch.float8_e4m3fn),
+        torch.arange(6).to(torch.uint64),
+        torch.complex(torch.arange(6.0), torch.ones(6)).conj(),
+        torch.arange(12.0).reshape(2, 6).T,
+        torch.arange(6.0, requires_grad=True),
+    ],
+)
+def test_tensors_of_every_dtype_replace_others(tensor: torch.Tensor) -> None:
+    message = Message({"x": tensor})
+    cache = MessageCache(max_rows=6)
+    cache[range(6)] = message[[5, 4, 3, 2, 1, 0]]
+    cache[range(6, 12)] = message  # slots one after the other
+    assert cache[range(6, 12)] == message
+    cache[[11, 7]]
+    cache[range(20, 24)] = message[:4]  # slots anywhere
+    assert cache[[20, 21, 22, 23, 7, 11]] == message[[0, 1, 2, 3, 1, 5]]
+    assert not cache.message["x"].requires_grad
+
+
+def test_sparse_rows_are_stored_dense() -> None:
+    cache = MessageCache(max_rows=2)
+    cache[[1, 2]] = {"x": torch.ones(2, 3)}
+    cache[[3, 4]] = {"x": torch.eye(3)[:2].to_sparse()}
+    assert cache[[3, 4]] == Message({"x": torch.eye(3)[:2]})
+
+
 def test_statistics() -> None:
     cache = MessageCache(max_rows=2)
     cache[[1, 2]] = rows(1, 2)
