@@ -300,7 +300,7 @@ class Checkpointer:
         }
 
     def _copy_parts(self, engine: Engine) -> dict[str, Any]:
-        parts: Mapping[str, Any] = trainer_parts(engine)
+        parts = trainer_parts(engine)
         return {name: self._copier.copy(part.state_dict(), name) for name, part in parts.items()}
 
     def _write(self) -> None:
@@ -336,10 +336,7 @@ class Checkpointer:
     def _save_emergency(self, engine: Engine, error: Exception) -> None:
         if self.folder is None or idist.get_rank() != 0:
             return
-        parts = {
-            name: part.state_dict()  # pyright: ignore[reportAttributeAccessIssue]
-            for name, part in trainer_parts(engine).items()
-        }
+        parts = {name: part.state_dict() for name, part in trainer_parts(engine).items()}
         for earlier in self.folder.glob("emergency-*.pt"):
             earlier.unlink()
         iteration = engine.state.iteration

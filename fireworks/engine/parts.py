@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from ignite.engine import Engine
@@ -14,7 +15,7 @@ _parts: WeakKeyDictionary[Engine, dict[str, object]] = WeakKeyDictionary()
 _evaluators: WeakKeyDictionary[Engine, WeakValueDictionary[str, Engine]] = WeakKeyDictionary()
 
 
-def trainer_parts(trainer: Engine) -> Mapping[str, object]:
+def trainer_parts(trainer: Engine) -> Mapping[str, Any]:
     """Return what a trainer of `create_trainer` is made of, by name.
 
     ``model`` and ``optimizer`` (``model/generator``, … where there are several), and where they

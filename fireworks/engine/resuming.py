@@ -70,7 +70,7 @@ def resume(
             "another number, steps are of other batches: start as many, or take the weights alone: "
             f"model.load_state_dict(read_state({str(path)!r})['parts']['model'])."
         )
-    parts: Mapping[str, Any] = trainer_parts(trainer)
+    parts = trainer_parts(trainer)
     snapshot.check_parts(parts, saved["parts"])
     for name, part in parts.items():
         part.load_state_dict(saved["parts"][name])

@@ -6,6 +6,10 @@ milliseconds where a new interpreter would import torch for seconds.
 
 # ruff: noqa: B023  (the functions made in the loop of main are called at once)
 
+# Ignite types what an engine's state holds more narrowly than it is.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportIndexIssue=false, reportOptionalSubscript=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import json
@@ -16,6 +20,7 @@ import sqlite3
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -188,7 +193,6 @@ class CachedEarlyStopping(Case):
         trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda: self.evaluator.run(rows))
         stopping = EarlyStopping(3, lambda engine: -1.0, trainer)
         stopping.attach(self.evaluator, reset_engine=trainer)
-        Accuracy(output_transform=lambda output: (output["output"], trainer.state.batch["label"]))
         trainer.add_event_handler(
             Events.EPOCH_COMPLETED,
             lambda: experiment.log({"patience": stopping.counter}, step=trainer.state.iteration),
@@ -214,7 +218,10 @@ class PlainLoader(Case):
     def __init__(self, folder):
         super().__init__(folder)
         self.data = DataLoader(
-            list(range(ROWS)), batch_size=BATCH, shuffle=True, collate_fn=self.collate
+            list(range(ROWS)),
+            batch_size=BATCH,
+            shuffle=True,
+            collate_fn=self.collate,
         )
 
     def collate(self, rows):
@@ -291,11 +298,14 @@ def train(case: type[Case], folder: Path, kill: tuple[int, str] | None, go_on: b
     torch.manual_seed(seed)
     trainer.run(this.data, max_epochs=EPOCHS)
     assert saver.last is not None
-    result = {"model": this.model.state_dict(), "optimizer": this.optimizer.state_dict()}
+    result: dict[str, Any] = {
+        "model": this.model.state_dict(),
+        "optimizer": this.optimizer.state_dict(),
+    }
     if "ema" in trainer_parts(trainer):
-        result["ema"] = trainer_parts(trainer)["ema"].state_dict()  # pyright: ignore
+        result["ema"] = trainer_parts(trainer)["ema"].state_dict()
     if "scaler" in trainer_parts(trainer):
-        result["scaler"] = trainer_parts(trainer)["scaler"].state_dict()  # pyright: ignore
+        result["scaler"] = trainer_parts(trainer)["scaler"].state_dict()
     result["random"] = [torch.rand(1), random.random(), float(np.random.rand())]
     experiment.close()
     torch.save(result, folder / "result.pt")

@@ -1,5 +1,9 @@
 """What is kept of checkpoints, and what becomes of them when things go wrong."""
 
+# Ignite types what an engine's state holds more narrowly than it is.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportIndexIssue=false, reportOptionalSubscript=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import json
@@ -8,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 import torch
@@ -32,7 +37,7 @@ from fireworks.sources import BatchingSource, MessageSource, ShufflerSource
 
 GENERATOR = torch.Generator().manual_seed(0)
 ROWS = Message({"x": torch.randn(40, 3, generator=GENERATOR), "label": torch.arange(40) % 2})
-COLUMNS = {"inputs": "x", "target": "label", "device": "cpu"}
+COLUMNS: dict[str, Any] = {"inputs": "x", "target": "label", "device": "cpu"}
 
 
 def source(seed=0, batch_size=8):  # 5 iterations an epoch
@@ -145,7 +150,7 @@ def test_a_complete_run_is_not_run_again_but_can_be_made_longer(experiment):
 def parameters(engine: Engine):
     from fireworks.engine import trainer_parts
 
-    return list(trainer_parts(engine)["model"].parameters())  # pyright: ignore
+    return list(trainer_parts(engine)["model"].parameters())
 
 
 def test_without_a_checkpoint_the_run_begins_from_the_start(experiment):
@@ -214,7 +219,8 @@ def test_an_exception_leaves_an_emergency_checkpoint_that_is_never_chosen(experi
     (note,) = caught.value.__notes__
     assert "fail of Events.ITERATION_STARTED, at iteration 4, epoch 1" in note
     assert names(saver) == ["emergency-0000004", "step-0000002"]
-    assert "as it happens" in read_state(saver.folder / "emergency-0000004.pt")["error"]  # pyright: ignore
+    assert saver.folder is not None
+    assert "as it happens" in read_state(saver.folder / "emergency-0000004.pt")["error"]
     again = trainer()
     found = resume(again, experiment)
     assert found is not None and found.stem == "step-0000002"

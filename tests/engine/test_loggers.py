@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ ROWS = Message({"x": torch.randn(40, 3), "label": torch.arange(40) % 2})
 def engines() -> tuple[Engine, Engine]:
     torch.manual_seed(0)
     network = nn.Linear(3, 2)
-    columns = {"inputs": "x", "target": "label"}
+    columns: Any = {"inputs": "x", "target": "label"}
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     trainer = create_trainer(network, optimizer, cross_entropy, **columns)
     evaluator = create_evaluator(network, metrics={"accuracy": Accuracy()}, **columns)

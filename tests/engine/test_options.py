@@ -1,8 +1,13 @@
 """What create_trainer adds to a step, each against the same written by hand."""
 
+# Ignite types what an engine's state holds more narrowly than it is.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportIndexIssue=false, reportOptionalSubscript=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +24,7 @@ from fireworks.sources import BatchingSource, MessageSource
 
 GENERATOR = torch.Generator().manual_seed(0)
 ROWS = Message({"x": torch.randn(48, 3, generator=GENERATOR), "label": torch.arange(48) % 2})
-COLUMNS = {"inputs": "x", "target": "label", "device": "cpu"}
+COLUMNS: dict[str, Any] = {"inputs": "x", "target": "label", "device": "cpu"}
 
 
 def batches():

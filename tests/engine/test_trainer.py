@@ -1,5 +1,9 @@
 """Trainers and evaluators are Ignite Engines over named columns."""
 
+# Ignite types what an engine's state holds more narrowly than it is.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# pyright: reportIndexIssue=false, reportOptionalSubscript=false, reportArgumentType=false
+
 from __future__ import annotations
 
 import numpy as np
