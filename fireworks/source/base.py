@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 
@@ -32,10 +32,12 @@ class _NumRowsOfTheInput:
     def __get__(self, source: Source | None, owner: type) -> Any:
         if source is None:
             return self
-        if len(source._inputs) == 1:  # asked at every read, at every source below: in short
-            (above,) = source._inputs.values()
+        # Asked at every read, by every source below: the dict itself, not a view of it.
+        inputs = source._inputs  # pyright: ignore[reportPrivateUsage]
+        if len(inputs) == 1:
+            (above,) = inputs.values()
             return above.num_rows  # a stream further up says that it is one
-        if source._inputs or source.needs_inputs:
+        if inputs or source.needs_inputs:
             return source.input.num_rows
         source.require_index()
         raise WrongType(
@@ -88,14 +90,8 @@ class Source(Node):
     _resume: tuple[int, Position] | None  # where the next pass begins, after load_state_dict
     _description: tuple[int, dict[str, Source], list[str]] | None
 
-    if TYPE_CHECKING:
-
-        @property
-        def num_rows(self) -> int:
-            """Rows in one epoch."""
-            ...
-    else:
-        num_rows = _NumRowsOfTheInput()
+    # Typed so that a subclass may have an attribute or a property.
+    num_rows: Any = _NumRowsOfTheInput()
 
     # -- making one -------------------------------------------------------------------------------
 
@@ -250,6 +246,11 @@ class Source(Node):
     def lookahead(self) -> int:
         """Return how many rows ahead this source and those upstream can use announcements."""
         return max((each.lookahead() for each in self._inputs.values()), default=0)
+
+    @property
+    def reads_together(self) -> bool:
+        """Whether a source upstream reads announced rows together: it has to hear of all first."""
+        return any(each.reads_together for each in self._inputs.values())
 
     def own_state(self) -> dict[str, Any] | None:
         """Return what decides this source's future besides the position; None for nothing."""
