@@ -172,23 +172,18 @@ def overview_frame(
     rows = connection.execute(
         "SELECT trial, name, value FROM latest JOIN series ON series.id = latest.series"
     ).fetchall()
-    found = sorted({name for _, name, _ in rows})
-    wanted = _wanted(names, set(found), "metric")
-    columns = [name for name in found if wanted is None or name in wanted]
-    trials = sorted({trial for trial, _, _ in rows})
-    row_of = {trial: i for i, trial in enumerate(trials)}
-    column_of = {name: i for i, name in enumerate(columns)}
-    values = numpy.full((len(trials), len(columns)), numpy.nan)
-    chosen = [
-        (row_of[trial], column_of[name], value)
-        for trial, name, value in rows
-        if value is not None and name in column_of
-    ]
-    if chosen:
-        at_row, at_column, numbers = zip(*chosen, strict=True)
-        values[at_row, at_column] = numbers
-    frame = pandas.DataFrame(values, columns=columns)
-    frame.insert(0, "trial", numpy.array(trials, "int64"))
+    trials, names_of, values = zip(*rows, strict=True) if rows else ((), (), ())
+    columns = sorted(set(names_of))
+    code = {name: i for i, name in enumerate(columns)}
+    numbers, at_row = numpy.unique(numpy.array(trials, "int64"), return_inverse=True)
+    table = numpy.full((len(numbers), len(columns)), numpy.nan)
+    at_column = numpy.array([code[name] for name in names_of], "int64")
+    table[at_row, at_column] = numpy.array(values, "float64")  # None becomes NaN
+    frame: Any = pandas.DataFrame(table, columns=columns)
+    wanted = _wanted(names, set(columns), "metric")
+    if wanted is not None:
+        frame = frame[[name for name in columns if name in wanted]]
+    frame.insert(0, "trial", numbers)
     return frame
 
 

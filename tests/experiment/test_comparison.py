@@ -106,7 +106,7 @@ def test_equal_runs_and_equal_names(runs: list[Path], tmp_path: Path) -> None:
     with Experiment("plain", root=tmp_path / "other") as experiment:
         experiment.log(loss=1.0)
         frame = compare([runs[0], experiment]).metrics
-    assert frame["experiment"].nunique() == 2
+    assert frame["experiment"].nunique() == 2  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def test_runs_without_metrics(tmp_path: Path) -> None:

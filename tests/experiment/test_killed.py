@@ -47,7 +47,7 @@ def test_what_was_committed_survives_kill_9_at_any_moment(
         process.wait()
         read = load_experiment(path)
         assert read.status == "killed"
-        assert read.sql("SELECT count(*) AS n FROM metrics")["n"][0] % 2 == 0
+        assert read.sql("SELECT count(*) AS n FROM metrics")["n"][0] % 2 == 0  # pyright: ignore[reportGeneralTypeIssues]
         frame = read.metrics(wide=True)
         if committed:
             steps = frame["step"].tolist()
@@ -85,7 +85,7 @@ with Experiment("digits", root=sys.argv[1]) as experiment:
     process.wait()
     frame = load_experiment(tmp_path / "digits-0001").metrics()
     # A tenth of a second, on a machine that may be very busy.
-    assert last - frame["value"].max() < 1.0
+    assert last - frame["value"].max() < 1.0  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def test_durable_loses_nothing(python: Callable[..., Any], tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ with Experiment("digits", root=sys.argv[1], durable=True) as experiment:
     process.kill()
     last = int([*lines, *process.stdout][-1])
     process.wait()
-    assert load_experiment(tmp_path / "digits-0001").metrics()["step"].max() >= last
+    assert load_experiment(tmp_path / "digits-0001").metrics()["step"].max() >= last  # pyright: ignore[reportGeneralTypeIssues]
 
 
 @pytest.fixture

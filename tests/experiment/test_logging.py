@@ -67,7 +67,7 @@ def test_scalars_of_every_kind(experiment: Experiment, value: Any, expected: flo
 def test_nan_is_kept_as_null(experiment: Experiment) -> None:
     experiment.log(x=math.nan, y=torch.tensor(math.nan), z=np.float32("nan"), step=0)
     assert experiment.metrics()["value"].isna().tolist() == [True] * 3
-    assert experiment.sql("SELECT count(*) AS n FROM metrics WHERE value IS NULL")["n"][0] == 3
+    assert experiment.sql("SELECT count(*) AS n FROM metrics WHERE value IS NULL")["n"][0] == 3  # pyright: ignore[reportGeneralTypeIssues]
 
 
 @pytest.mark.parametrize(

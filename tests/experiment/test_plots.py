@@ -37,7 +37,7 @@ def test_a_figure_is_stored_as_what_it_is_made_of(tmp_path: Path) -> None:
     assert list(read.figures) == ["loss"]
     table = figure.data()
     assert set(table["curve"]) == {"train/loss", "valid/loss"}
-    assert table["raw"].max() == 9.0  # logged after the figure was stored
+    assert table["raw"].max() == 9.0  # logged after the figure was stored  # pyright: ignore[reportGeneralTypeIssues]
     drawn = figure.render(template="plotly_dark")
     assert drawn.layout.title.text == "loss"
     assert len(drawn.data) == 4
@@ -77,13 +77,13 @@ def test_a_figure_of_other_experiments(tmp_path: Path) -> None:
             "digits-0001": 4.0,
             "digits-0002": 8.0,
         }
-        assert figure.of(second).data()["y"].max() == 8.0
+        assert figure.of(second).data()["y"].max() == 8.0  # pyright: ignore[reportGeneralTypeIssues]
         assert len(first.figures) == 1
         with pytest.raises(WrongValue, match="one experiment or several"):
             figure.of()
         # What only one of them has is shown of that one.
         extra = second.plot("extra", y=["train/loss", "extra"]).of(first, second)
-        assert extra.data()["curve"].nunique() == 3
+        assert extra.data()["curve"].nunique() == 3  # pyright: ignore[reportGeneralTypeIssues]
         with pytest.raises(WrongValue, match="Did you mean 'train/loss'"):
             first.plot("x", y="train/los").of(first, second).data()
 
@@ -127,7 +127,7 @@ def test_figures_of_a_sweep(experiment: Experiment) -> None:
         experiment.sweep.finish_attempt(
             number, attempt, state="completed", result={"accuracy": number / 8, "loss": 1.0}
         )
-    assert experiment.plot("h", "history", metric="accuracy").data()["best"].max() == 7 / 8
+    assert experiment.plot("h", "history", metric="accuracy").data()["best"].max() == 7 / 8  # pyright: ignore[reportGeneralTypeIssues]
     assert experiment.plot("s", "scatter", x="lr", y="accuracy").data().shape == (8, 3)
     for name, options in {
         "parallel": {},

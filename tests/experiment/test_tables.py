@@ -180,7 +180,7 @@ def test_the_overview_is_the_last_values(experiment: Experiment) -> None:
     assert frame.columns.tolist() == ["trial", "accuracy", "loss"]
     assert frame["trial"].tolist() == [0, 1, 2]
     assert frame["loss"].tolist() == [0.5, 1.5, 2.5]
-    assert frame["accuracy"].isna().all()
+    assert frame["accuracy"].isna().all()  # pyright: ignore[reportGeneralTypeIssues]
     assert experiment.overview("loss").columns.tolist() == ["trial", "loss"]
     with pytest.raises(WrongValue, match="Did you mean 'loss'"):
         experiment.overview("los")
