@@ -16,6 +16,9 @@ from fireworks.source.run import ROWS_PER_READ, Run
 if TYPE_CHECKING:
     from fireworks.source.base import Source
 
+ROWS_ANNOUNCED = 4_096
+"""Rows are announced so many at a time."""
+
 
 class Pass(Iterator[Message]):
     """One run through the items of a source, in one epoch.
@@ -122,7 +125,8 @@ def _items(
 def _announcer(source: Source, first: int, start: int) -> Callable[[int, int], None] | None:
     """Return what tells the sources upstream which rows will be read next; None if none listens.
 
-    Rows are announced as far ahead as those upstream can use, in two halves, so that one is being
+    Rows are announced as far ahead as those upstream can use: a few at each step, so that no step
+    takes long, or, where what is announced is read together, in two halves, of which one is being
     fetched while the other is read. The next epoch's rows follow those of this one. What a pass
     announced and did not come to is taken back when the next one begins somewhere else.
     """
@@ -135,13 +139,15 @@ def _announcer(source: Source, first: int, start: int) -> Callable[[int, int], N
         if announced > next_row:
             source.wont_need(np.arange(next_row, announced))
         announced = begin
+    together = ahead if source.reads_together else ROWS_ANNOUNCED
+    enough = ahead - min(ahead // 2, together)
 
     def announce(start: int, stop: int) -> None:
         nonlocal announced
         row = first + start
         announced = max(announced, row)
-        if announced - row < ahead // 2:
-            until = max(row + ahead, first + stop)
+        if announced - row <= enough:
+            until = max(min(row + ahead, announced + together), first + stop)
             source.will_need(np.arange(announced, until))
             announced = until
         source.announced = (first + stop, announced)

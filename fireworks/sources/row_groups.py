@@ -164,6 +164,11 @@ class GroupedFileSource(Source):
         """Return how many announced rows can be used: twice what is fetched at once."""
         return 2 * self._rows_at_once()
 
+    @property
+    def reads_together(self) -> bool:
+        """Whether groups are decoded for many announced rows at once: unless all rows fit."""
+        return self._rows_at_once() > 0
+
     def _rows_at_once(self) -> int:
         """Return how many announced rows fit into memory; 0 where all rows fit, or none are."""
         if not self.indexed or not self.num_rows:
@@ -172,10 +177,10 @@ class GroupedFileSource(Source):
             first = self._cache.get(0)
             self._row_bytes = max(1.0, first.nbytes / max(1, len(first)))
             if self._row_bytes * self.num_rows > self.max_bytes:
-                self._cache.resize(self.max_bytes // 4)
+                self._cache.resize(self.max_bytes // 16)
         if self._row_bytes * self.num_rows <= self.max_bytes:
             return 0
-        return int(self.max_bytes * 3 // 4 / self._row_bytes)
+        return int(self.max_bytes * 15 // 16 / self._row_bytes)
 
     # -- groups -----------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import numpy as np
 from fireworks.errors import WrongType, WrongValue
 from fireworks.message import Message
 from fireworks.source import Reader, Rows, Run, Source
-from fireworks.source.reading import extremes
+from fireworks.source.reading import checked, extremes
 from fireworks.source.rings import Flow, Position
 from fireworks.sources.permutation import KeyedPermutation, StoredPermutation, permutation
 
@@ -70,6 +70,11 @@ class ShufflerSource(Source):
         """Always: every epoch has an order of its own."""
         return True
 
+    @property
+    def passes_rows(self) -> bool:
+        """Always: the rows are checked where they change places."""
+        return True
+
     def read(self, rows: Rows) -> Message:
         """Return the rows at these places of the shuffled order."""
         return self.input.read(self._above(rows))
@@ -104,7 +109,10 @@ class ShufflerSource(Source):
         if not len(rows):
             return rows
         num_rows = self.num_rows
+        rows = np.asarray(rows, np.int64)
         lowest, highest = extremes(rows)
+        if lowest < 0 or not num_rows:
+            checked(self, rows)  # raises
         epoch = lowest // num_rows
         if highest < (epoch + 1) * num_rows:  # all of one epoch, as nearly always
             first = epoch * num_rows
