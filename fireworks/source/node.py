@@ -6,13 +6,15 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from fireworks.errors import WiringError
 from fireworks.source import lookup, wiring
 
 if TYPE_CHECKING:
     from fireworks.source.base import Source
+
+After = TypeVar("After", bound="Node")
 
 
 class Node:
@@ -80,11 +82,11 @@ class Node:
         """Whether more than one source may be reading from this one."""
         return len(self._outputs) > 1
 
-    def __rshift__(self, after: object) -> Source:
+    def __rshift__(self, after: After) -> After:
         if not isinstance(after, Node):
             return NotImplemented
         wiring.the_open_end(after)._bind(self)
-        return after  # pyright: ignore[reportReturnType]  # every Node is a Source
+        return after
 
     def __rrshift__(self, before: object) -> Self:
         wiring.the_open_end(self)._bind(before)
