@@ -24,7 +24,7 @@ format: $(VENV)/installed-test
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-bench: $(VENV)/installed-test
+bench: $(VENV)/installed-bench
 	for script in benchmarks/*.py; do $(PYTHON) $$script --short || exit 1; done
 
 clean:
