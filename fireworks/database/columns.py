@@ -43,7 +43,7 @@ def create_table(
 
     Raises:
         ColumnNotFound: The key is none of the columns.
-        WrongType: A column of a kind that has no column type.
+        WrongType: A column of a kind that has no column type, or a key of tensors.
         DatabaseNotFound, WrongValue: As in `connect`.
     """
     names = columns.columns if isinstance(columns, Message) else list(columns)
@@ -69,6 +69,11 @@ def _type_of(message: Message, name: str, *, is_key: bool) -> tuple[sa.types.Typ
     """Return the column type for a Message's column, and whether it may hold NULL."""
     array = message.array(name)
     if isinstance(array, torch.Tensor):
+        if is_key:
+            raise WrongType(
+                f"The key {name!r} is a tensor; a key is a vector of numbers or text. "
+                f'Make it one: message.to_vectors(["{name}"]).'
+            )
         return TensorType(), False
     series = message[name]
     dtype = series.dtype

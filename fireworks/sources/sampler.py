@@ -92,7 +92,7 @@ class SamplerSource(Source):
             self._weights = _checked(np.array(weights, np.float64))
         self._sums: Weights | None = None
         self._drawn: dict[tuple[int, int], Rows] = {}
-        self._step = 0  # of the last batch handed out
+        self._step = 0  # handed out so far, those of earlier epochs included
         self._updates: list[tuple[int, Rows, Weights]] = []  # from which step on, rows, weights
         # Changes that steps drawn ahead have seen already, with the weights that they replaced.
         self._ahead: list[tuple[int, Rows, Weights, Weights]] = []
@@ -179,16 +179,17 @@ class SamplerSource(Source):
             )
         step = 0 if start is None else start["step"]
         steps = -(-self.num_rows // self._batch_size)
-        self._step = step
+        before = run.epoch * steps
+        self._step = before + step
         announced: dict[int, Rows] = {}
         while step < steps:
             for later in range(step, min(step + self._steps_ahead, steps - 1) + 1):
                 if later not in announced:
-                    announced[later] = self._drawn_at(run.epoch, later)
+                    announced[later] = self._drawn_at(run.epoch, later, before + later)
                     self.input.will_need(announced[later])
             message = self._with_numbers(announced.pop(step))
             step += 1
-            self._step = step
+            self._step = before + step
             yield message, {"step": step}
 
     def own_state(self) -> dict[str, Any] | None:
@@ -225,11 +226,17 @@ class SamplerSource(Source):
 
     # -- drawing ----------------------------------------------------------------------------------
 
-    def _drawn_at(self, epoch: int, step: int) -> Rows:
-        """Return the rows of a step, with the changes that are in effect by then."""
+    def _drawn_at(self, epoch: int, step: int, since_start: int) -> Rows:
+        """Return the rows of a step, with the changes that are in effect by then.
+
+        Args:
+            epoch: The epoch.
+            step: The step within it.
+            since_start: The step counted from epoch 0 on, as changes of weights are.
+        """
         with self._lock:
-            due = [each for each in self._updates if each[0] <= step]
-            self._updates = [each for each in self._updates if each[0] > step]
+            due = [each for each in self._updates if each[0] <= since_start]
+            self._updates = [each for each in self._updates if each[0] > since_start]
         weights = self._current_weights()
         if due:
             self._ahead = [each for each in self._ahead if each[0] > self._step]

@@ -313,6 +313,10 @@ class TestBadInput:
         with pytest.raises(WrongType, match="'o'"):
             create_table("t", Message({"id": [1], "o": [{"a": 1}]}), file)
 
+    def test_a_key_of_tensors(self, file):
+        with pytest.raises(WrongType, match="key 'id' is a tensor.*to_vectors"):
+            create_table("t", Message({"id": torch.arange(3)}), file)
+
     @pytest.mark.parametrize("damage", [lambda cell: cell[:-1], lambda cell: b"x" + cell])
     def test_a_damaged_tensor(self, file, damage):
         write(Message({"id": [1], "x": torch.ones(1, 4)}), file)

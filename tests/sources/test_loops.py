@@ -308,17 +308,22 @@ class TestSampler:
             return seen
 
         undisturbed = source()
-        expected = go_on(undisturbed, iter(undisturbed))
-        for steps in (1, 3, 7):
-            going = source()
-            one_pass = iter(going)
-            for _ in range(steps):
-                batch = next(one_pass)
-                going.update(batch["row"][:2], [9.0, 0.1])
-            state, kept = json.loads(json.dumps(going.state_dict())), going.state_rows()
-            fresh = source()
-            fresh.load_state_dict(state, kept)
-            assert go_on(fresh, iter(fresh)) == expected[steps:]
+        expected = [go_on(undisturbed, iter(undisturbed)) for _ in range(3)]
+        for epoch in range(3):
+            for steps in (1, 3, 7, 11):
+                going = source()
+                for _ in range(epoch):
+                    go_on(going, iter(going))
+                one_pass = iter(going)
+                for _ in range(steps):
+                    batch = next(one_pass)
+                    going.update(batch["row"][:2], [9.0, 0.1])
+                state, kept = json.loads(json.dumps(going.state_dict())), going.state_rows()
+                fresh = source()
+                fresh.load_state_dict(state, kept)
+                assert go_on(fresh, iter(fresh)) == expected[epoch][steps:]
+                for later in range(epoch + 1, 3):
+                    assert go_on(fresh, iter(fresh)) == expected[later]
 
     @pytest.mark.parametrize(
         ("options", "message"),
