@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -138,29 +139,34 @@ def overhead(rounds: int, batches: int = 2_000) -> None:
             items = items.map(same)
         return items.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
 
-    def stage(make: Callable[[int], object]) -> Callable[[], float]:
+    def timed(make: Callable[[int], object], stages: int) -> Callable[[], float]:
         def run() -> float:
-            spent = [0.0, 0.0]
-            for which, stages in enumerate((1, 1 + STAGES)):
-                items = make(stages)
-                start = time.perf_counter()
-                for _ in items:  # type: ignore[attr-defined]
-                    pass
-                spent[which] = time.perf_counter() - start
-            return (spent[1] - spent[0]) / STAGES / batches
+            items = make(stages)
+            start = time.perf_counter()
+            for _ in items:  # type: ignore[attr-defined]
+                pass
+            return (time.perf_counter() - start) / batches
 
         return run
 
-    ways = {
-        "generators": stage(generators),
-        "Fireworks, stages before batching": stage(lambda n: fireworks(n, batched_first=False)),
-        "Fireworks, stages after batching": stage(lambda n: fireworks(n, batched_first=True)),
-        "Fireworks, a stream": stage(stream),
-        "torchdata.nodes": stage(torchdata_nodes),
-        "grain": stage(grain_map),
+    makers: dict[str, Callable[[int], object]] = {
+        "generators": generators,
+        "Fireworks, stages before batching": lambda n: fireworks(n, batched_first=False),
+        "Fireworks, stages after batching": lambda n: fireworks(n, batched_first=True),
+        "Fireworks, a stream": stream,
+        "torchdata.nodes": torchdata_nodes,
+        "grain": grain_map,
     }
-    title = "Overhead per batch and stage, synchronous"
-    table(title, "µs", interleaved(ways, rounds), lambda spent: spent * 1e6)
+    counts = (1, 1 + STAGES)
+    seconds = interleaved(
+        {f"{name} {n}": timed(make, n) for name, make in makers.items() for n in counts}, rounds
+    )
+    print("\n### Overhead per batch and stage, synchronous\n")
+    print("| way | of the fastest rounds µs | of the median rounds µs |\n|---|---:|---:|")
+    for name in makers:
+        few, many = (seconds[f"{name} {n}"] for n in counts)
+        fastest, middle = ((of(many) - of(few)) / STAGES * 1e6 for of in (min, statistics.median))
+        print(f"| {name} | {fastest:.2f} | {middle:.2f} |", flush=True)
 
 
 class Disk(Source):

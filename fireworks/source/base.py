@@ -71,6 +71,8 @@ class Source(Node):
         item_rows: Rows in one item (the last may have fewer); the input's, or 1.
         statistics: What this source has done so far.
         epoch_aware: Whether ``read`` understands epoch-extended rows (see ``read``).
+        passes_rows: Whether `read` hands its rows up as they come, so that they are checked
+            further up.
         needs_inputs: Whether a source of this class is useless without an input. By itself, a class
             that transforms, or that reads in more than one way, is.
         skipped: The last rows that were left out, with their reasons, at most 1,000.
@@ -78,6 +80,7 @@ class Source(Node):
     """
 
     epoch_aware: ClassVar[bool] = False
+    passes_rows: bool = False
     _methods: ClassVar[frozenset[str]] = frozenset()
 
     statistics: Statistics
@@ -102,7 +105,7 @@ class Source(Node):
         if "read" in own:
             cls.read = guarded(cls.__dict__["read"])
         if "transform" in own:
-            cls.epoch_aware = True  # the rows are handed up as they come
+            cls.epoch_aware = cls.passes_rows = True
         if "needs_inputs" not in cls.__dict__:
             cls.needs_inputs = "transform" in cls._methods or len(cls._methods) > 1
 
@@ -214,11 +217,6 @@ class Source(Node):
     def item_rows(self) -> int:
         """Rows in one item: the batch size after a ``BatchingSource``, otherwise 1."""
         return self.input.item_rows if len(self._inputs) == 1 else 1
-
-    @property
-    def passes_rows(self) -> bool:
-        """Whether `read` hands its rows up as they come, so that they are checked further up."""
-        return "transform" in self._methods
 
     @property
     def ranks(self) -> int:

@@ -110,11 +110,14 @@ def _items(
     together = ROWS_PER_READ if size == 1 else 1  # batches are what was asked for
     length = -(-num_rows // size)
     announce = _announcer(source, first, start * size)
+    announces_first = source.reads_together
     for item in range(start, length, together):
         begin, end = item * size, min((item + together) * size, num_rows)
-        if announce is not None:
+        if announce is not None and announces_first:
             announce(begin, end)
         block = source.read(np.arange(first + begin, first + end))
+        if announce is not None and not announces_first:
+            announce(end, end)  # no row waits for those behind it to be announced
         if together == 1:
             yield block, item + 1
         else:

@@ -36,13 +36,14 @@ class Statistics:
 
     def add(self, message: Message | None, seconds: float, waiting: float) -> None:
         """Count one Message handed out (None: a failure), with the time that it took."""
+        rows = 0 if message is None else len(message)
         with self._lock:
             self.seconds += seconds
             self.waiting += waiting
             if message is None:
                 return
             self.reads += 1
-            self.rows += len(message)
+            self.rows += rows
             if self.reads & (self.reads - 1) == 0:
-                self._measured_rows += len(message)
+                self._measured_rows += rows
                 self._measured_bytes += message.nbytes

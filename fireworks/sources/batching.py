@@ -67,6 +67,7 @@ class BatchingSource(Source):
         self.drop_last = drop_last
         self.pad = pad
         self.bucket_by = bucket_by
+        self.passes_rows = not (drop_last or pad or bucket_by)  # then they stand where they stood
         self._seed = seed
         self._lengths: Rows | None = None
         self._orders: dict[int, Rows] = {}
@@ -84,11 +85,6 @@ class BatchingSource(Source):
     def item_rows(self) -> int:
         """The batch size."""
         return self.batch_size
-
-    @property
-    def passes_rows(self) -> bool:
-        """Whether the input's rows stand where they stood."""
-        return not (self.drop_last or self.pad or self.bucket_by)
 
     @property
     def varies(self) -> bool:

@@ -48,6 +48,7 @@ class MapSource(Source):
     """
 
     epoch_aware = True
+    passes_rows = True
     needs_inputs = True
 
     def __init__(
@@ -70,11 +71,6 @@ class MapSource(Source):
     def varies(self) -> bool:
         """Whether an epoch differs from others: with a seed always."""
         return self.seed is not None or super().varies
-
-    @property
-    def passes_rows(self) -> bool:
-        """Always: rows are asked for as they come."""
-        return True
 
     def read(self, rows: Rows) -> Message:
         """Return the rows asked for, changed."""

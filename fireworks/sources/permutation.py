@@ -44,7 +44,8 @@ class KeyedPermutation:
         self._a = max(1, math.isqrt(n - 1) + 1)
         self._b = -(-n // self._a)
         words = np.random.SeedSequence(key).generate_state(3 * _ROUNDS, np.uint32)
-        self._keys = words.reshape(_ROUNDS, 3) | np.array([0, 1, 1], np.uint32)  # multipliers are odd
+        odd = np.array([0, 1, 1], np.uint32)  # the last two multiply
+        self._keys = words.reshape(_ROUNDS, 3) | odd
         self._blocks: dict[int, Indices] = {}
 
     def __call__(self, places: Indices) -> Indices:

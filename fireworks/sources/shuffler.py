@@ -46,6 +46,7 @@ class ShufflerSource(Source):
     """
 
     epoch_aware = True
+    passes_rows = True  # they are checked where they change places
 
     def __init__(
         self,
@@ -68,11 +69,6 @@ class ShufflerSource(Source):
     @property
     def varies(self) -> bool:
         """Always: every epoch has an order of its own."""
-        return True
-
-    @property
-    def passes_rows(self) -> bool:
-        """Always: the rows are checked where they change places."""
         return True
 
     def read(self, rows: Rows) -> Message:
