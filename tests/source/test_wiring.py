@@ -104,7 +104,7 @@ class TestBinding:
 
     def test_a_pipe_into_something_else(self):
         with pytest.raises(TypeError):
-            words() >> 3
+            words() >> 3  # pyright: ignore[reportOperatorIssue]
 
 
 class TestCallingUpstream:
