@@ -42,6 +42,7 @@ def main(root: Path) -> None:
         torch.save(trainer_parts(trainer)["model"].state_dict(), root / f"rank-{rank}.pt")  # pyright: ignore
         if experiment is not None:
             experiment.close()
+        idist.barrier()  # rank 0 holds the store that the other may still be asking
     finally:
         idist.finalize()
 

@@ -41,9 +41,14 @@ def test_two_processes_equal_one_and_one_cannot_go_on_from_two(tmp_path):
         )
         for rank in range(2)
     ]
-    for process in processes:
-        output, _ = process.communicate(timeout=90)
-        assert process.returncode == 0, output
+    try:
+        for process in processes:
+            output, _ = process.communicate(timeout=90)
+            assert process.returncode == 0, output
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
     alone, batches = build(0, 1)
     alone.run(batches, max_epochs=3)
     expected = trainer_parts(alone)["model"].state_dict()  # pyright: ignore
