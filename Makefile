@@ -4,12 +4,12 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 PIP    := $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test servers check format bench clean
 
 demo: $(VENV)/installed-examples
 	$(PYTHON) examples/digits.py
 
-test: $(VENV)/installed-test check
+test: $(VENV)/installed-test servers check
 
 # Everything that CI runs, in the order in which mistakes are cheapest to find.
 check:
@@ -19,6 +19,10 @@ check:
 	$(VENV)/bin/pyright
 	$(VENV)/bin/pyright --project tests
 	$(VENV)/bin/pytest --cov --cov-report=term:skip-covered
+
+# PostgreSQL, MariaDB and Chromium, which tests start.
+servers:
+	@.ci/install-servers
 
 format: $(VENV)/installed-test
 	$(VENV)/bin/ruff format .

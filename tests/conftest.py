@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import servers
+
 
 def child_processes() -> set[int]:
     """Pids of the living children of this process (Linux; empty elsewhere)."""
@@ -47,7 +49,7 @@ def leaves_nothing_behind() -> Iterator[None]:
     while True:
         left = {
             "threads": {each.name for each in set(threading.enumerate()) - threads},
-            "processes": child_processes() - children,
+            "processes": child_processes() - children - servers.pids,
             "files": {
                 target
                 for name, target in open_files().items()
@@ -58,3 +60,24 @@ def leaves_nothing_behind() -> Iterator[None]:
             break
         time.sleep(0.02)
     assert not any(left.values()), f"the test left behind: {left}"
+
+
+def served(server: type[servers.Server]) -> Iterator[servers.Server]:
+    """A server that runs until the fixture ends."""
+    started = server()
+    try:
+        yield started
+    finally:
+        started.remove()
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[servers.Server]:
+    """A PostgreSQL server for the whole test run. Tests name their tables, and drop them."""
+    yield from served(servers.PostgreSQL)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[servers.Server]:
+    """A MariaDB server for the whole test run. Tests name their tables, and drop them."""
+    yield from served(servers.MariaDB)
