@@ -179,7 +179,7 @@ def _column(cells: Sequence[Any], column: sa.Column[Any]) -> Any:
     return array
 
 
-def plain(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+def plain(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """Return what to SELECT for a column: tensors as bytes, to be decoded all at once."""
     if isinstance(column.type, TensorType):
         return sa.type_coerce(column, sa.LargeBinary()).label(column.name)
