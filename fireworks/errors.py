@@ -18,6 +18,9 @@
     ├── DeadlockError           RuntimeError readers of one stream that wait for each other
     ├── StateMismatch           ValueError   a state that belongs to another graph
     ├── DatabaseNotFound        FileNotFoundError
+    ├── DatabaseUnreachable     ConnectionError  no connection to a database, or none any more
+    ├── NotWritten              OSError      rows not taken: the database is full, locked, read-only
+    ├── SecondWriter            RuntimeError two writers that went on from one state
     ├── TableNotFound           LookupError
     ├── RowsVanished            LookupError  rows of a table that were deleted since the scan
     ├── ExperimentNotFound      FileNotFoundError
@@ -111,6 +114,18 @@ class StateMismatch(FireworksError, ValueError):
 
 class DatabaseNotFound(FireworksError, FileNotFoundError):
     """A database file that does not exist."""
+
+
+class DatabaseUnreachable(FireworksError, ConnectionError):
+    """A database to which there is no connection, or was for too long none any more."""
+
+
+class NotWritten(FireworksError, OSError):
+    """Rows that a database could not take: it is full, locked, or may only be read."""
+
+
+class SecondWriter(FireworksError, RuntimeError):
+    """Two writers went on from one state; one of them was stopped."""
 
 
 class TableNotFound(FireworksError, LookupError):
