@@ -499,4 +499,6 @@ def _as_ids(ids: Any) -> Int64Array:
             f"Row ids are integers, in one dimension; these are {array.dtype} of shape "
             f"{array.shape}."
         )
+    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
+        raise WrongType(f"Row ids are of 64 bits with a sign; {array.max()} is too large.")
     return np.ascontiguousarray(array.reshape(-1), np.int64)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from fireworks.errors import WrongType
+from fireworks.message.rows import Rows
 
 if TYPE_CHECKING:
     import torch
-
-    from fireworks.message.rows import Rows
 
 
 # pyarrow has no types of its own yet: these names say what is meant.
@@ -113,7 +112,7 @@ class Column(ABC):
         """A new column in which the given rows have other values.
 
         Args:
-            rows: Where the values go; where a row occurs twice, the last value stays.
+            rows: Where the values go, each row once.
             values: As many values as rows, of the same class.
 
         Raises:
@@ -121,15 +120,13 @@ class Column(ABC):
         """
         origin = np.arange(len(self))
         origin[rows.numpy] = np.arange(len(self), len(self) + len(values))
-        from fireworks.message.rows import Rows as _Rows
-
         both = self.concat([values])
         if both.field.dtype != self.field.dtype:
             raise WrongType(
                 f"values of dtype {values.field.dtype} do not fit a column of dtype "
                 f"{self.field.dtype}"
             )
-        return both.take(_Rows(origin))
+        return both.take(Rows(origin))
 
     def objects(self) -> np.ndarray[Any, Any]:
         """The values as a new numpy array of Python objects."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,6 +14,7 @@ from fireworks.errors import ColumnNotFound, DamagedFile, FireworksError, WrongT
 from fireworks.message.arrow import column_from_arrow, column_to_arrow
 from fireworks.message.column import ArrowTable, Column
 from fireworks.message.vectors import as_vector
+from fireworks.record.atomic import sync_folder, temporary_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,26 +41,20 @@ def columns_from_table(table: ArrowTable, owned: bool = False) -> dict[str, Colu
 def written_atomically(path: str | os.PathLike[str]) -> Generator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well."""
     target = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target} cannot be written: there is no folder {target.parent}.")
+    temporary = temporary_name(target)
+    handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
     try:
-        os.fchmod(handle, 0o666 & ~_umask())
-        yield Path(temporary)
+        yield temporary
         os.fsync(handle)
         os.replace(temporary, target)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    # There is no way to read the umask but to set it; /proc has it without the race.
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("Umask:"):
-            return int(line.split()[1], 8)
-    return 0o022
+    sync_folder(target.parent)
 
 
 def save(columns: Mapping[str, Column], path: str | os.PathLike[str]) -> None:
@@ -138,7 +132,7 @@ def to_csv(
     for name, column in columns.items():
         if column.field.shape or column.field.kind == "ragged":
             raise WrongType(
-                f"Column {name!r} ({column.field}) has several values per row, which a CSV cell "
+                f"Column {name!r} has several values per row, which a CSV cell "
                 f"cannot hold. Drop it, or use save or to_parquet."
             )
     frame = pd.DataFrame({name: as_vector(each).present(name) for name, each in columns.items()})

@@ -36,7 +36,7 @@ from fireworks.message.habits import DataFrameHabits
 from fireworks.message.interchange import Interchange
 from fireworks.message.joining import join_columns
 from fireworks.message.kinds.tensor import TensorColumn
-from fireworks.message.rows import Rows, resolve
+from fireworks.message.rows import Rows, last_of_each, resolve
 from fireworks.message.sorting import sorted_rows
 from fireworks.message.vectors import as_vector
 
@@ -263,11 +263,16 @@ class Message(DataFrameHabits, Interchange):
             raise WrongLength(
                 f"{construction.shared_length(given)} rows cannot be assigned to {len(rows)}."
             )
+        last = last_of_each(rows.numpy)
         changed = dict(self.stored)
         for name, column in given.items():
             try:
                 old = changed[name]
-                changed[name] = old.put(rows, construction.fitted(column, old))
+                new = construction.fitted(column, old)
+                if last is None:
+                    changed[name] = old.put(rows, new)
+                else:
+                    changed[name] = old.put(Rows(rows.numpy[last]), new.take(Rows(last)))
             except WrongType as error:
                 raise WrongType(f"Column {name!r} cannot be assigned to: {error}.") from None
         self.stored = changed

@@ -13,6 +13,8 @@ from fireworks.errors import RowOutOfRange, WrongLength, WrongType
 
 Int64Array = np.ndarray[Any, np.dtype[np.int64]]
 
+_HIGHEST = np.iinfo(np.int64).max
+
 
 class Rows:
     """Checked row numbers, in the form that each library wants them.
@@ -132,11 +134,8 @@ def _numbers_from_array(array: np.ndarray[Any, Any], rows: object, length: int) 
         )
     kind = array.dtype.kind
     if kind == "O" and len(array):
-        # A pandas mask of dtype object or boolean, or a list that numpy found no dtype for.
-        if all(isinstance(each, bool | np.bool_) for each in array):
-            array, kind = array.astype(bool), "b"
-        elif all(isinstance(each, int | np.integer) for each in array):
-            array, kind = array.astype(np.int64), "i"
+        array = _without_objects(array, rows, length)
+        kind = array.dtype.kind
     if kind == "b":
         if array.shape[0] != length:
             raise WrongLength(
@@ -145,9 +144,35 @@ def _numbers_from_array(array: np.ndarray[Any, Any], rows: object, length: int) 
             )
         return array.nonzero()[0]
     if kind in "iu":
+        # As int64 such a number would count from the end.
+        if array.dtype == np.uint64 and len(array) and array.max() > _HIGHEST:
+            raise RowOutOfRange(_outside(int(array.max()), length))
         return array.astype(np.int64, copy=False)
     if array.shape[0] == 0:
         return np.empty(0, np.int64)
+    raise WrongType(_cannot_select(rows))
+
+
+def _without_objects(
+    array: np.ndarray[Any, Any], rows: object, length: int
+) -> np.ndarray[Any, Any]:
+    """Find a dtype for a mask of dtype object or boolean, or a list that numpy found none for."""
+    import pandas as pd
+
+    missing = pd.isna(array)
+    known = array[~missing]
+    if len(known) and all(isinstance(each, bool | np.bool_) for each in known):
+        if missing.any():
+            raise WrongType(
+                f"A mask says of each row whether it is selected, and this one does not of row "
+                f"{int(missing.argmax())} (it is missing). Fill it: mask.fillna(False)."
+            )
+        return array.astype(bool)
+    if not missing.any() and all(isinstance(each, int | np.integer) for each in array):
+        furthest = max(array.tolist(), key=abs)
+        if abs(furthest) > _HIGHEST:
+            raise RowOutOfRange(_outside(furthest, length))
+        return array.astype(np.int64)
     raise WrongType(_cannot_select(rows))
 
 

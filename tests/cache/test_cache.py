@@ -317,6 +317,7 @@ def test_bad_limits(arguments: dict[str, Any], text: str) -> None:
         ([True], rows(1), WrongType),
         (["a"], rows(1), WrongType),
         ([[1]], rows(1), WrongType),
+        (np.array([2**63], np.uint64), rows(1), WrongType),
         ([3], {"x": torch.ones(1)}, ColumnNotFound),
         ([3], rows(3).assign(more=1), ColumnNotFound),
         ([3], rows(3).assign(x=torch.ones(1).double()), WrongType),

@@ -62,6 +62,13 @@ def test_assigned_rows(message: Message) -> None:
     assert message == before
 
 
+def test_of_a_row_assigned_twice_the_last_stays(message: Message) -> None:
+    given = message[[1, 2, 4, 5] * 20]
+    changed = copy.copy(message)
+    changed[[3, 0, 3, 0] * 20] = given
+    assert changed == message[[5, 1, 2, 4, 4, 5]].assign(key=changed["key"])
+
+
 def test_deleted_rows(message: Message) -> None:
     rest = copy.copy(message)
     del rest[[1, -1]]

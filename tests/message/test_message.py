@@ -191,11 +191,20 @@ class TestRows:
             ([[0, 1]], TypeError, "one dimension"),
             ([0, "a"], TypeError, "Rows cannot be selected"),
             (2**70, IndexError, "outside"),
+            ([2**70], IndexError, "outside"),
+            ([-(2**70)], IndexError, "outside"),
+            (np.array([2**64 - 1], np.uint64), IndexError, "outside"),
+            (pd.array([True, None, False, None], "boolean"), TypeError, "not of row 1"),
+            ([True, None, False, True], TypeError, "not of row 1"),
         ],
     )
     def test_bad_rows(self, message: Message, rows: Any, error: type[Exception], text: str) -> None:
         with pytest.raises(error, match=text):
             message[rows]
+
+    def test_rows_of_any_integer_dtype(self, message: Message) -> None:
+        for dtype in (np.int8, np.uint8, np.uint64, object):
+            assert message[np.array([2, 0], dtype)] == message[[2, 0]]
 
     def test_no_rows_to_select_from(self) -> None:
         with pytest.raises(IndexError, match="no rows"):

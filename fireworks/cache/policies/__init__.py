@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fireworks.cache.policies.fifo import FIFO
 from fireworks.cache.policies.forecast import Forecast
 from fireworks.cache.policies.keep import Keep
 from fireworks.cache.policies.lfu import LFU
-from fireworks.cache.policies.lru import LRU
+from fireworks.cache.policies.oldest import Oldest
 from fireworks.cache.policies.policy import Policy
 from fireworks.cache.policies.random import Random
 from fireworks.errors import WrongValue, suggest
 
 POLICIES: dict[str, Callable[[int], Policy]] = {
-    "lru": lambda seed: LRU(),
+    "lru": lambda seed: Oldest(renewed=True),
     "lfu": lambda seed: LFU(),
-    "fifo": lambda seed: FIFO(),
+    "fifo": lambda seed: Oldest(renewed=False),
     "random": Random,
     "keep": lambda seed: Keep(),
     "forecast": lambda seed: Forecast(),

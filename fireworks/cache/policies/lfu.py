@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from fireworks.cache.policies.policy import BoolArray, Int64Array, Policy
@@ -40,16 +42,15 @@ class LFU(Policy):
         old = self._counts.take(slots)
         new = np.minimum(old + uses, HIGHEST)
         self._counts[slots] = new
-        for count in np.unique(old):
-            self._queues[count].remove(slots[old == count])
-        for count in np.unique(new):
-            self._queues[count].stamp(slots[new == count])
+        for count, group in _grouped(slots, old):
+            self._queues[count].remove(group)
+        for count, group in _grouped(slots, new):
+            self._queues[count].stamp(group)
         self._used(int(uses.sum()))
 
     def removed(self, slots: Int64Array) -> None:
-        counts = self._counts.take(slots)
-        for count in np.unique(counts):
-            self._queues[count].remove(slots[counts == count])
+        for count, group in _grouped(slots, self._counts.take(slots)):
+            self._queues[count].remove(group)
         self._counts[slots] = 0
 
     def victims(self, count: int, evictable: BoolArray) -> Int64Array:
@@ -76,3 +77,15 @@ class LFU(Policy):
             self._queues[count].remove(slots)
             self._counts[slots] = count // 2
             self._queues[count // 2].stamp(slots)
+
+
+def _grouped(slots: Int64Array, counts: Int64Array) -> Iterator[tuple[int, Int64Array]]:
+    """Pairs of a count and the slots that have it, in their order."""
+    lowest, highest = int(counts.min(initial=HIGHEST)), int(counts.max(initial=0))
+    if lowest == highest:
+        yield lowest, slots
+        return
+    for count in range(lowest, highest + 1):
+        group = slots[counts == count]
+        if len(group):
+            yield count, group

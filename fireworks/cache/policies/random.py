@@ -16,10 +16,10 @@ class Random(Policy):
 
     def __init__(self, seed: int) -> None:
         self._generator = np.random.default_rng(seed)
-        self._slots = 0
+        self._places = np.empty(0, np.int64)  # by slot, where it was drawn last
 
     def resize(self, slots: int) -> None:
-        self._slots = slots
+        self._places = np.zeros(slots, np.int64)
 
     def inserted(self, slots: Int64Array, ids: Int64Array) -> None:
         pass
@@ -31,12 +31,13 @@ class Random(Policy):
         pass
 
     def victims(self, count: int, evictable: BoolArray) -> Int64Array:
-        if count * 4 < self._slots:
+        slots = len(self._places)
+        if count * 4 < slots:
             # Few of many: draw twice as many as needed and drop doubles, instead of permuting all.
-            drawn = self._generator.integers(0, self._slots, 2 * count)
-            _, first = np.unique(drawn, return_index=True)
-            drawn = drawn[np.sort(first)]
-            drawn = drawn[evictable[drawn]]
+            drawn = self._generator.integers(0, slots, 2 * count)
+            turns = np.arange(2 * count)
+            self._places[drawn] = turns
+            drawn = drawn[evictable.take(drawn) & (self._places.take(drawn) == turns)]
             if len(drawn) >= count:
                 return drawn[:count]
         return self._generator.permutation(evictable.nonzero()[0])[:count]

@@ -9,7 +9,7 @@ import torch
 
 from fireworks.errors import WrongType
 from fireworks.message.column import Column, Field
-from fireworks.message.rows import Rows, last_of_each
+from fireworks.message.rows import Rows
 
 # Dtypes for which torch lacks an operation on the CPU are moved as integers of the same width.
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -86,9 +86,6 @@ class TensorColumn(Column):
                 f"values of dtype {new.dtype} do not fit a column of dtype {old.dtype}; "
                 f"convert them first"
             )
-        last = last_of_each(rows.numpy)
-        if last is not None:
-            rows, new = Rows(rows.numpy[last]), new[torch.from_numpy(last).to(new.device)]
         changed = old.clone()
         if changed.requires_grad or new.requires_grad:
             changed[rows.tensor.to(old.device)] = new.to(old.dtype)  # gradients flow to both

@@ -1,4 +1,4 @@
-"""Least recently used."""
+"""First in, first out; and least recently used: the same queue, stamped at other times."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from fireworks.cache.policies.policy import BoolArray, Int64Array, Policy
 from fireworks.cache.policies.queue import SlotQueue
 
 
-class LRU(Policy):
-    """Evicts the row that was read or written longest ago; exact."""
+class Oldest(Policy):
+    """Evicts the row that was inserted, or that was last used, longest ago; exact.
 
-    def __init__(self) -> None:
+    Args:
+        renewed: Whether reading a row, or writing it again, makes it the newest.
+    """
+
+    def __init__(self, *, renewed: bool) -> None:
+        self._renewed = renewed
         self._queue = SlotQueue()
 
     def resize(self, slots: int) -> None:
@@ -21,7 +26,8 @@ class LRU(Policy):
         self._queue.stamp(slots)
 
     def read(self, slots: Int64Array, ids: Int64Array) -> None:
-        self._queue.stamp(slots)
+        if self._renewed:
+            self._queue.stamp(slots)
 
     def removed(self, slots: Int64Array) -> None:
         self._queue.remove(slots)
