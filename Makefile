@@ -39,6 +39,13 @@ $(VENV)/installed-%: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@$(PIP) --editable '.[$*]'
 	@touch $@
 
+# Visdom builds only with an old setuptools, which constraints.txt pins, and only beside it.
+$(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "Installing Fireworks with its extra [test] into $(VENV); the first time takes minutes"
+	@$(PIP) --editable '.[test]' setuptools
+	@$(PIP) --no-build-isolation visdom tornado
+	@touch $@
+
 # Debian and Ubuntu ship Python without the part of venv that installs pip.
 $(VENV)/bin/pip:
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

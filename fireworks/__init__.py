@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fireworks.engine import EarlyStopping as EarlyStopping
     from fireworks.engine import ExperimentLogger as ExperimentLogger
     from fireworks.engine import TensorBoardLogger as TensorBoardLogger
+    from fireworks.engine import VisdomLogger as VisdomLogger
     from fireworks.engine import create_evaluator as create_evaluator
     from fireworks.engine import create_trainer as create_trainer
     from fireworks.engine import resume as resume
@@ -37,6 +38,7 @@ _HOMES = {
     "EarlyStopping": "fireworks.engine",
     "ExperimentLogger": "fireworks.engine",
     "TensorBoardLogger": "fireworks.engine",
+    "VisdomLogger": "fireworks.engine",
     "create_evaluator": "fireworks.engine",
     "create_trainer": "fireworks.engine",
     "resume": "fireworks.engine",
@@ -69,6 +71,7 @@ __all__ = [
     "Source",
     "TensorBoardLogger",
     "Trial",
+    "VisdomLogger",
     "__version__",
     "compare",
     "concat",

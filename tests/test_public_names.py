@@ -44,6 +44,7 @@ def test_the_list():
         "Source",
         "TensorBoardLogger",
         "Trial",
+        "VisdomLogger",
         "__version__",
         "compare",
         "concat",

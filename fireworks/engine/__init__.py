@@ -20,6 +20,7 @@ from fireworks.engine.system_monitor import SystemMonitor
 from fireworks.engine.tensorboard_logger import TensorBoardLogger
 from fireworks.engine.trainer import create_evaluator, create_trainer
 from fireworks.engine.update import StepOutput
+from fireworks.engine.visdom_logger import VisdomLogger
 from fireworks.engine.weight_statistics import WeightStatistics
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "TensorBoardLogger",
     "TerminateOnNan",
     "TimeLimit",
+    "VisdomLogger",
     "WeightStatistics",
     "create_evaluator",
     "create_trainer",
