@@ -116,6 +116,7 @@ class Experiment(Contents):
         self._writing: Store | None = None
         self._events: EventWriter | None = None
         self._writer: MetricWriter | None = None
+        self._sweep: SweepRecord | None = None
         if tensorboard:
             from fireworks.experiment.tensorboard import EventWriter
 
@@ -260,7 +261,9 @@ class Experiment(Contents):
     def sweep(self) -> SweepRecord:
         """Where the parent of a sweep records its trials; for the owner only."""
         self._require_owner("record a sweep")
-        return SweepRecord(self._store, self._index, self._write_index)
+        if self._sweep is None:
+            self._sweep = SweepRecord(self._store, self._index, self._write_index)
+        return self._sweep
 
     # -- logging --------------------------------------------------------------------------------
 

@@ -4,58 +4,116 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 from fireworks.errors import ExperimentInUse, WrongValue
 from fireworks.experiment.parameters import encoded
+from fireworks.experiment.stored_trials import StoredTrial, read_reports, read_trials
 from fireworks.record.index import Index
-from fireworks.record.json_values import encode
-from fireworks.record.ranking import best_trial
-from fireworks.record.rewinding import position, rewind
+from fireworks.record.json_values import decode, encode
+from fireworks.record.ranking import best_trial, rank, read_params
+from fireworks.record.rewinding import rewind
 from fireworks.record.schema import NO_TRIAL
 from fireworks.record.store import Store
 
 ENDED = ("completed", "pruned", "failed", "stopped")
 DIRECTIONS = ("maximize", "minimize")
 
+_INDEX_SECONDS = 0.5  # how far experiment.json may be behind, so that no trial waits for the disk
+
 
 @final
 class SweepRecord:
     """Writes what happens to the trials of a sweep; each call is one committed transaction.
 
-    It is ``experiment.sweep``, for the process that owns the experiment.
+    It is ``experiment.sweep``, for the process that owns the experiment. The calls take the same
+    time however many trials there are.
 
     Args:
         store: The experiment's database.
-        index: The experiment's summary, brought up to date here.
-        write_index: Called when the summary has changed.
+        index: The experiment's summary. It is brought up to date here, and written at most twice
+            a second; the rest is written by ``write_index`` and at the experiment's end.
+        write_index: Writes it.
     """
 
     def __init__(self, store: Store, index: Index, write_index: Callable[[], None]) -> None:
         self._store = store
         self._index = index
         self._write_index = write_index
+        self._index_written = 0.0
+        # Who writes trials is this object alone, so it need not ask for what it has written.
+        self._states: dict[int, str] = {}
+        self._attempts: dict[int, int] = {}
+        self._counts: dict[str, int] = {}
+        self._best: tuple[tuple[float, ...], int] | None = None
+        with store.transaction() as connection:
+            for number, state, attempt in connection.execute(
+                "SELECT number, state, attempt FROM trials"
+            ):
+                self._states[number], self._attempts[number] = state, attempt
+                self._counts[state] = self._counts.get(state, 0) + 1
+            self._find_best(connection)
 
-    def add_trial(self, number: int, *, seed: int, params: Mapping[str, Any]) -> None:
-        """Record a proposed trial as queued, together with its parameters.
+    def add_trial(
+        self,
+        number: int,
+        *,
+        seed: int,
+        params: Mapping[str, Any],
+        told: int = 0,
+        state: Mapping[str, Any] | None = None,
+        memory: Mapping[int, Any] | None = None,
+    ) -> None:
+        """Record a proposed trial as queued, together with all that the next proposal needs.
+
+        Args:
+            number: Its number.
+            seed: 32 bits.
+            params: JSON values by name.
+            told: It was proposed knowing the trials below this number.
+            state: What changed of the sweep's state; see ``set_state``.
+            memory: What the proposer keeps with this and with earlier trials: JSON by number.
 
         Raises:
             WrongValue: There is a trial of that number, or a parameter is not a JSON value.
             WrongType: A parameter is not a JSON value.
         """
+        if number in self._states:
+            raise WrongValue(f"There is a trial {number} already.")
         rows = encoded(number, params)
+        values = _encoded_state(state or {})
+        memories = [
+            (encode(each, what=f"What is kept with trial {trial}"), trial)
+            for trial, each in (memory or {}).items()
+        ]
         with self._store.transaction() as connection:
-            if connection.execute("SELECT 1 FROM trials WHERE number = ?", (number,)).fetchone():
-                raise WrongValue(f"There is a trial {number} already.")
             connection.execute(
                 "INSERT INTO trials (number, state, seed, created) VALUES (?, 'queued', ?, ?)",
                 (number, seed, time.time()),
             )
             connection.executemany("INSERT INTO params VALUES (?,?,?)", rows)
-        # Written with the next attempt: many trials may be added at once.
-        self._index.trials["queued"] = self._index.trials.get("queued", 0) + 1
+            connection.execute(
+                "INSERT INTO sweep_trials (trial, told) VALUES (?, ?)", (number, told)
+            )
+            connection.executemany("UPDATE sweep_trials SET memory = ? WHERE trial = ?", memories)
+            connection.executemany("INSERT OR REPLACE INTO sweep_state VALUES (?,?)", values)
+        self._move(number, "queued")
+        self._attempts[number] = 0
+
+    def set_state(self, values: Mapping[str, Any]) -> None:
+        """Record parts of the sweep's state by name: JSON values, or bytes."""
+        rows = _encoded_state(values)
+        with self._store.transaction() as connection:
+            connection.executemany("INSERT OR REPLACE INTO sweep_state VALUES (?,?)", rows)
+
+    def state(self) -> dict[str, Any]:
+        """The sweep's state by name, as ``set_state`` and ``add_trial`` wrote it."""
+        with self._store.transaction() as connection:
+            return {
+                key: value if isinstance(value, bytes) else decode(value)
+                for key, value in connection.execute("SELECT key, value FROM sweep_state")
+            }
 
     def start_attempt(self, trial: int, *, host: str, position: int = 0) -> int:
         """Begin the next attempt at a trial and return its number, from 1.
@@ -74,40 +132,48 @@ class SweepRecord:
             WrongValue: There is no such trial, or it is running or has ended.
         """
         now = time.time()
-        with self._changing() as connection:
-            state, attempt = self._trial(connection, trial)
-            if state not in ("queued", "paused"):
-                raise WrongValue(f"Trial {trial} is {state}; only a queued one can be started.")
-            rewind(connection, trial, position)
+        state, attempt = self._known(trial), self._attempts[trial] + 1
+        if state not in ("queued", "paused"):
+            raise WrongValue(f"Trial {trial} is {state}; only a queued one can be started.")
+        with self._store.transaction() as connection:
+            if attempt > 1:
+                rewind(connection, trial, position)
             connection.execute(
                 "UPDATE trials SET state = 'running', attempt = ?, result = NULL, ended = NULL, "
                 "started = coalesce(started, ?) WHERE number = ?",
-                (attempt + 1, now, trial),
+                (attempt, now, trial),
             )
             connection.execute(
                 "INSERT INTO attempts (trial, number, state, host, started) "
                 "VALUES (?, ?, 'running', ?, ?)",
-                (trial, attempt + 1, host, now),
+                (trial, attempt, host, now),
             )
-        return attempt + 1
+        self._attempts[trial] = attempt
+        self._move(trial, "running")
+        return attempt
 
     def set_process(self, trial: int, attempt: int, pid: int) -> None:
         """Record the process that runs an attempt."""
+        self._require_running(trial, attempt)
         with self._store.transaction() as connection:
-            self._running(connection, trial, attempt)
             connection.execute(
                 "UPDATE attempts SET pid = ? WHERE trial = ? AND number = ?", (pid, trial, attempt)
             )
 
     def report(self, trial: int, attempt: int, step: int, value: float) -> None:
         """Record what a running trial reported; a repeated step replaces the earlier value."""
+        self._require_running(trial, attempt)
         with self._store.transaction() as connection:
-            self._running(connection, trial, attempt)
             connection.execute(
                 "INSERT OR REPLACE INTO reports (trial, attempt, step, value, time, seq) "
-                "VALUES (?,?,?,?,?,?)",
-                (trial, attempt, step, float(value), time.time(), position(connection) + 1),
+                "SELECT ?,?,?,?,?, CAST(value AS INTEGER) + 1 FROM metadata WHERE key = 'seq'",
+                (trial, attempt, step, float(value), time.time()),
             )
+
+    def reports(self, trial: int) -> dict[int, float]:
+        """What a trial reported, by step; of a step that was done again, the last attempt's."""
+        with self._store.transaction() as connection:
+            return read_reports(connection, trial).get(trial, {})
 
     def finish_attempt(
         self,
@@ -116,6 +182,7 @@ class SweepRecord:
         *,
         state: str,
         result: Mapping[str, float] | None = None,
+        feasible: bool = True,
         reason: str | None = None,
         exit_code: int | None = None,
         signal: int | None = None,
@@ -126,8 +193,10 @@ class SweepRecord:
         Args:
             trial: The trial.
             attempt: Its current attempt.
-            state: "completed", "pruned", "failed" or "stopped".
+            state: "completed", "pruned", "failed" or "stopped"; or "paused", from which the trial
+                may be started again.
             result: What training returned.
+            feasible: Whether the result keeps to the sweep's constraints.
             reason: Why, in words, where it did not complete.
             exit_code: The exit code of its process.
             signal: The signal that ended its process.
@@ -137,12 +206,12 @@ class SweepRecord:
             WrongValue: Another state, or no such trial.
             ExperimentInUse: The attempt is not the trial's current, running one.
         """
-        if state not in ENDED:
+        if state not in (*ENDED, "paused"):
             raise WrongValue(f"An attempt cannot end as {state!r}; only as one of {ENDED}.")
         text = None if result is None else encode(result, what=f"The result of trial {trial}")
+        self._require_running(trial, attempt)
         now = time.time()
-        with self._changing() as connection:
-            self._running(connection, trial, attempt)
+        with self._store.transaction() as connection:
             connection.execute(
                 "UPDATE attempts SET state = ?, reason = ?, exit_code = ?, signal = ?, "
                 "peak_memory = ?, ended = ? WHERE trial = ? AND number = ?",
@@ -152,22 +221,56 @@ class SweepRecord:
                 "UPDATE trials SET state = ?, result = ?, ended = ? WHERE number = ?",
                 (state, text, now, trial),
             )
-
-    def requeue(self, trial: int) -> None:
-        """Put a trial that has ended, or whose process is gone, back in the queue for a retry."""
-        with self._changing() as connection:
-            state, attempt = self._trial(connection, trial)
-            if state == "running":
+            if not feasible:
                 connection.execute(
-                    "UPDATE attempts SET state = 'failed', ended = ?, "
-                    "reason = coalesce(reason, 'given up for a new attempt') "
-                    "WHERE trial = ? AND number = ?",
-                    (time.time(), trial, attempt),
+                    "UPDATE sweep_trials SET infeasible = 1 WHERE trial = ?", (trial,)
+                )
+            if state == "completed" and result is not None and feasible:
+                self._consider(connection, trial, result)
+        self._move(trial, state)
+
+    def end_trial(self, trial: int, state: str) -> None:
+        """End a trial that has no process: a paused or queued one.
+
+        Raises:
+            WrongValue: Another state than "pruned", "failed" or "stopped", or it is running.
+        """
+        if state not in ("pruned", "failed", "stopped"):
+            raise WrongValue(f"A trial without a process cannot end as {state!r}.")
+        if self._known(trial) not in ("paused", "queued"):
+            raise WrongValue(f"Trial {trial} is {self._states[trial]}.")
+        with self._store.transaction() as connection:
+            connection.execute(
+                "UPDATE trials SET state = ?, ended = ? WHERE number = ?",
+                (state, time.time(), trial),
+            )
+        self._move(trial, state)
+
+    def requeue(
+        self, trial: int, *, state: str = "failed", reason: str = "given up for a new attempt"
+    ) -> None:
+        """Put a trial that has ended, or whose process is gone, back in the queue for a retry.
+
+        Args:
+            trial: The trial.
+            state: What an attempt that is recorded as running ends as.
+            reason: Why it does.
+        """
+        was = self._known(trial)
+        with self._store.transaction() as connection:
+            if was == "running":
+                connection.execute(
+                    "UPDATE attempts SET state = ?, ended = ?, "
+                    "reason = coalesce(reason, ?) WHERE trial = ? AND number = ?",
+                    (state, time.time(), reason, trial, self._attempts[trial]),
                 )
             connection.execute(
                 "UPDATE trials SET state = 'queued', result = NULL, ended = NULL WHERE number = ?",
                 (trial,),
             )
+            if was == "completed":
+                self._find_best(connection)
+        self._move(trial, "queued")
 
     def event(
         self,
@@ -200,34 +303,67 @@ class SweepRecord:
         objective = [[name, direction] for name, direction in metrics]
         text = encode(objective, what="The objective")
         self._index.objective = objective
-        with self._changing() as connection:
+        with self._store.transaction() as connection:
             connection.execute("INSERT OR REPLACE INTO metadata VALUES ('objective', ?)", (text,))
+            self._find_best(connection)
+        self.write_index()
 
-    @contextmanager
-    def _changing(self) -> Generator[sqlite3.Connection]:
-        """A transaction that changes what the index says of the trials."""
-        with self._store.lock:
-            with self._store.transaction() as connection:
-                yield connection
-                states = connection.execute("SELECT state, count(*) FROM trials GROUP BY state")
-                counts = dict(states.fetchall())
-                best = best_trial(connection, self._index.objective)
-            self._index.trials = counts
-            self._index.best = best
-            self._write_index()
+    def trials(self) -> list[StoredTrial]:
+        """All trials by number, as they were recorded."""
+        with self._store.transaction() as connection:
+            return read_trials(connection)
 
-    def _trial(self, connection: sqlite3.Connection, trial: int) -> tuple[str, int]:
-        """The state and current attempt of a trial."""
-        row = connection.execute(
-            "SELECT state, attempt FROM trials WHERE number = ?", (trial,)
-        ).fetchone()
-        if row is None:
+    def write_index(self) -> None:
+        """Bring ``experiment.json`` up to date now."""
+        self._index_written = time.monotonic()
+        self._write_index()
+
+    def _move(self, trial: int, state: str) -> None:
+        """Note a trial's new state, which is committed, in the summary."""
+        before = self._states.get(trial)
+        if before is not None:
+            self._counts[before] -= 1
+        self._states[trial] = state
+        self._counts[state] = self._counts.get(state, 0) + 1
+        self._index.trials = {name: count for name, count in self._counts.items() if count}
+        if time.monotonic() - self._index_written >= _INDEX_SECONDS:
+            self.write_index()
+
+    def _find_best(self, connection: sqlite3.Connection) -> None:
+        self._index.best = best_trial(connection, self._index.objective)
+        self._best = None
+        if self._index.best is not None:
+            key = rank(self._index.best["result"], self._index.objective)
+            self._best = key, self._index.best["trial"]
+
+    def _consider(
+        self, connection: sqlite3.Connection, trial: int, result: Mapping[str, float]
+    ) -> None:
+        if not self._index.objective:
+            return
+        candidate = rank(result, self._index.objective), trial
+        if self._best is None or candidate < self._best:
+            self._best = candidate
+            params = read_params(connection, trial)
+            self._index.best = {"trial": trial, "params": params, "result": dict(result)}
+
+    def _known(self, trial: int) -> str:
+        """The state of a trial."""
+        if trial not in self._states:
             raise WrongValue(f"There is no trial {trial!r} in this sweep.")
-        return row
+        return self._states[trial]
 
-    def _running(self, connection: sqlite3.Connection, trial: int, attempt: int) -> None:
-        self._trial(connection, trial)
-        require_running(connection, trial, attempt)
+    def _require_running(self, trial: int, attempt: int) -> None:
+        if self._known(trial) != "running" or self._attempts[trial] != attempt:
+            with self._store.transaction() as connection:
+                require_running(connection, trial, attempt)
+
+
+def _encoded_state(values: Mapping[str, Any]) -> list[tuple[str, str | bytes]]:
+    return [
+        (key, each if isinstance(each, bytes) else encode(each, what=f"The sweep's {key}"))
+        for key, each in values.items()
+    ]
 
 
 def require_running(connection: sqlite3.Connection, trial: int, attempt: int) -> None:

@@ -12,7 +12,7 @@ import sqlite3
 from fireworks.errors import DamagedFile
 
 APPLICATION_ID = 0x46495245  # "FIRE": says whose file it is, also to `file` and other tools
-VERSION = 2
+VERSION = 3
 NO_TRIAL = -1
 
 _TABLES = """
@@ -136,6 +136,19 @@ CREATE TABLE media (
     PRIMARY KEY (trial, name, step)
 );
 
+-- What a sweep goes on from after its process has died; nothing but an explicit resume reads it.
+CREATE TABLE sweep_state (
+    key   TEXT PRIMARY KEY,
+    value BLOB NOT NULL                   -- JSON text; bytes: Python's pickle
+) WITHOUT ROWID;
+
+CREATE TABLE sweep_trials (
+    trial      INTEGER PRIMARY KEY,
+    told       INTEGER NOT NULL,          -- it was proposed knowing the trials below this number
+    memory     TEXT,                      -- JSON: what the proposer keeps with it
+    infeasible INTEGER NOT NULL DEFAULT 0 -- whether its result breaks a constraint
+);
+
 -- What a person asks: SELECT step, value FROM metric WHERE trial = 3 AND name = 'valid/accuracy'.
 CREATE VIEW metric AS
     SELECT series.trial, series.name, metrics.step, metrics.value, metrics.time
@@ -158,6 +171,18 @@ _STEPS = {
         data    BLOB NOT NULL,
         time    REAL NOT NULL,
         PRIMARY KEY (trial, name, step)
+    );
+    """,
+    2: """
+    CREATE TABLE sweep_state (
+        key   TEXT PRIMARY KEY,
+        value BLOB NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE sweep_trials (
+        trial      INTEGER PRIMARY KEY,
+        told       INTEGER NOT NULL,
+        memory     TEXT,
+        infeasible INTEGER NOT NULL DEFAULT 0
     );
     """,
 }
