@@ -22,6 +22,7 @@ from fireworks.message.conversion import (
 from fireworks.message.kinds.object import ObjectColumn
 from fireworks.message.kinds.tensor import TensorColumn
 from fireworks.message.rows import Rows, resolve
+from fireworks.message.table import Table
 from fireworks.message.vectors import as_vector
 
 Columns = dict[str, Column]
@@ -38,7 +39,7 @@ def columns_from(data: Any, length: int | None = None) -> Columns:
         return {}
     if type(data) is dict:
         return _from_mapping(data, length)
-    if type(data).__name__ == "Message" and hasattr(data, "stored"):
+    if isinstance(data, Table):
         return dict(data.stored)
     if isinstance(data, pa.Table | pa.RecordBatch):
         return _from_arrow(pa.table(data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -13,9 +13,6 @@ from fireworks.message.column import ArrowTable
 from fireworks.message.kinds.string import StringColumn
 from fireworks.message.kinds.tensor import TensorColumn
 from fireworks.message.table import Table
-
-if TYPE_CHECKING:
-    pass
 
 
 class Interchange(Table):
