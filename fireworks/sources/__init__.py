@@ -1,6 +1,6 @@
 """The library of sources. Every source is here, whatever module it lives in."""
 
-from fireworks.database import TableSource, WriterSource
+from fireworks.database import QuerySource, TableSource, WriterSource
 from fireworks.sources.batching import BatchingSource
 from fireworks.sources.bucketing import bucketed_order
 from fireworks.sources.caching import CachingSource
@@ -70,6 +70,7 @@ __all__ = [
     "OneHotSource",
     "PadSource",
     "ParquetSource",
+    "QuerySource",
     "RepeaterSource",
     "RouterSource",
     "RowGenerators",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import sqlalchemy as sa
 import torch
 
 from fireworks import Message, Source, create_table
@@ -21,6 +22,7 @@ from fireworks.sources import (
     MessageSource,
     MixSource,
     NormalizerSource,
+    QuerySource,
     RepeaterSource,
     RouterSource,
     SamplerSource,
@@ -75,16 +77,27 @@ def parity(message: Message) -> np.ndarray:
 _folder = tempfile.TemporaryDirectory(prefix="fireworks-conformance-")
 
 
-def table(name: str) -> tuple[object, Path]:
+def table(name: str) -> tuple[sa.Table, Path]:
     file = Path(_folder.name) / "rows.sqlite"
     return create_table(name, rows().message, file, key="i"), file
 
 
-def table_source() -> Source:
+def filled() -> tuple[sa.Table, Path]:
     described, file = table("filled")
     for _ in WriterSource(described, file, inputs=rows()):
         pass
-    return TableSource(described, file)
+    return described, file
+
+
+def table_source() -> Source:
+    return TableSource(*filled())
+
+
+def query_source(**limits: object) -> Source:
+    """All rows, in chunks of 4: by pages; with a limit, as the database gives them."""
+    described, file = filled()
+    query = sa.select(described).limit(limits.get("limit"))
+    return QuerySource(query, file, chunk_rows=4)
 
 
 def filtered() -> Source:
@@ -147,6 +160,8 @@ STREAMED: dict[str, Callable[[], Source]] = {
     "WriterSource": lambda: (
         rows() >> ShufflerSource(1) >> BatchingSource(5) >> WriterSource(*table("written"))
     ),
+    "QuerySource": query_source,
+    "QuerySource/without a key": lambda: query_source(limit=19),
     "BatchingSource": lambda: Stream() >> BatchingSource(5),
     "BatchingSource/drop_last": lambda: Stream() >> BatchingSource(5, drop_last=True),
     "BatchingSource/pad": lambda: Stream() >> BatchingSource(5, pad=True),
