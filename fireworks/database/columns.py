@@ -2,185 +2,158 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pyarrow as pa
 import sqlalchemy as sa
-import torch
+from sqlalchemy.dialects import mysql
 
-from fireworks.database.engine import Database, connect
-from fireworks.database.tensors import TensorType, decode, encode
-from fireworks.errors import ColumnNotFound, WrongType, WrongValue, suggest
+from fireworks.database.declared import MarkedType, kind_of
+from fireworks.database.kinds.kind import Place
+from fireworks.errors import ColumnNotFound, WrongValue, suggest
 from fireworks.message import Message
 
-_KEY_CHARACTERS = 255
-"""Longest text key: some databases index text only up to a length that is declared."""
 
-
-def create_table(
-    name: str,
-    columns: Message | Mapping[str, sa.types.TypeEngine[Any] | type[sa.types.TypeEngine[Any]]],
-    engine: Database | None = None,
-    *,
-    key: str = "id",
-) -> sa.Table:
-    """Describe a table that holds the rows of a Message, and create it where it is not there yet.
-
-    Integers become BIGINT, floating point numbers DOUBLE, text TEXT, times DATETIME, tensors
-    `TensorType`. A vector column may hold NULL only where the Message's may.
+def to_records(
+    message: Message, table: sa.Table, dialect: sa.Dialect | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows of a Message as parameters for an INSERT into a table.
 
     Args:
-        name: The table's name.
-        columns: A Message with the columns and kinds wanted, or SQLAlchemy types by name.
-        engine: Where to create it; without one, only the description is made.
-        key: The column that is the primary key.
-
-    Returns:
-        The table.
-
-    Raises:
-        ColumnNotFound: The key is none of the columns.
-        WrongType: A column of a kind that has no column type, or a key of tensors.
-        DatabaseNotFound, WrongValue: As in `connect`.
-    """
-    names = columns.columns if isinstance(columns, Message) else list(columns)
-    if key not in names:
-        raise ColumnNotFound(f"The key {key!r} is no column.{suggest(key, names)}")
-    described: list[sa.Column[Any]] = []
-    for each in names:
-        if isinstance(columns, Message):
-            kind, nullable = _type_of(columns, each, is_key=each == key)
-        else:
-            kind, nullable = columns[each], True
-        primary = each == key
-        described.append(
-            sa.Column(each, kind, primary_key=primary, nullable=nullable and not primary)
-        )
-    table = sa.Table(name, sa.MetaData(), *described)
-    if engine is not None:
-        table.create(connect(engine, create=True), checkfirst=True)
-    return table
-
-
-def _type_of(message: Message, name: str, *, is_key: bool) -> tuple[sa.types.TypeEngine[Any], bool]:
-    """Return the column type for a Message's column, and whether it may hold NULL."""
-    array = message.array(name)
-    if isinstance(array, torch.Tensor):
-        if is_key:
-            raise WrongType(
-                f"The key {name!r} is a tensor; a key is a vector of numbers or text. "
-                f'Make it one: message.to_vectors(["{name}"]).'
-            )
-        return TensorType(), False
-    series = message[name]
-    dtype = series.dtype
-    nullable = isinstance(dtype, pd.api.extensions.ExtensionDtype)
-    if pd.api.types.is_bool_dtype(dtype):
-        return sa.Boolean(), nullable
-    if pd.api.types.is_integer_dtype(dtype):
-        return sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable
-    if pd.api.types.is_float_dtype(dtype):
-        return sa.Double(), True
-    if pd.api.types.is_datetime64_dtype(dtype):
-        return sa.DateTime(), True
-    if pd.api.types.is_string_dtype(dtype) and pd.api.types.infer_dtype(series) in (
-        "string",
-        "empty",
-    ):
-        return sa.String(_KEY_CHARACTERS) if is_key else sa.Text(), True
-    raise WrongType(
-        f"The column {name!r} of {dtype} has no column type in a database. "
-        "Numbers, text, times without zone and tensors have one."
-    )
-
-
-def to_records(message: Message, table: sa.Table) -> list[dict[str, Any]]:
-    """Return the rows of a Message as parameters for an INSERT into a table.
+        message: The rows.
+        table: Where they will go.
+        dialect: The database's: what it cannot hold is found before it is asked.
 
     Raises:
         ColumnNotFound: The Message has a column that the table has not, or lacks one that the
             table needs.
-        WrongType: A tensor for a column of numbers or text, or the other way round.
+        WrongType: A column of another kind than the table's: a tensor for numbers, text for dates.
+        WrongValue: A value does not fit its column; row, column and value are named.
     """
-    needed = [c.name for c in table.columns if not c.nullable and c.server_default is None]
+    cells = to_cells(message, table, dialect)
+    names = list(cells)
+    return [dict(zip(names, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+
+
+def to_cells(
+    message: Message, table: sa.Table, dialect: sa.Dialect | None = None
+) -> dict[str, list[Any]]:
+    """Return the columns of a Message as lists of what SQLAlchemy takes for the table's columns.
+
+    Arguments and errors are those of `to_records`.
+    """
     for name in message.columns:
         if name not in table.columns:
             known = [column.name for column in table.columns]
             raise ColumnNotFound(
                 f"The table {table.name!r} has no column {name!r}.{suggest(name, known)}"
             )
-    for name in needed:
-        if name not in message.columns and table.columns[name].autoincrement is not True:
+    for column in table.columns:
+        if column.name not in message.columns and not _fills_itself(column):
             raise ColumnNotFound(
-                f"The table {table.name!r} needs a column {name!r}; the rows have "
-                f"{', '.join(message.columns)}."
+                f"The table {table.name!r} needs a column {column.name!r}; the rows have "
+                f"{', '.join(map(repr, message.columns))}."
             )
-    cells = {name: _cells(message, name, table.columns[name]) for name in message.columns}
-    names = list(cells)
-    return [dict(zip(names, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+    return {
+        name: column_cells(message, name, table.columns[name], dialect) for name in message.columns
+    }
 
 
-def _cells(message: Message, name: str, column: sa.Column[Any]) -> Sequence[Any]:
-    values = message.array(name)
-    is_tensor = isinstance(values, torch.Tensor)
-    if is_tensor != isinstance(column.type, TensorType):
-        raise WrongType(
-            f"The column {name!r} is a {'tensor' if is_tensor else 'vector'} in the rows and "
-            f"{column.type!r} in the table {column.table.name!r}."
-        )
-    if isinstance(values, torch.Tensor):
-        return encode(values)
-    series = message[name]
-    cells = series.astype(object)
-    if isinstance(series.dtype, pd.DatetimeTZDtype) or series.dtype.kind == "M":
-        cells = pd.Series([each.to_pydatetime() for each in series], dtype=object)
-    missing = series.isna()
-    # A number that is not a number is a number; where anything else is missing, it is NULL.
-    if series.dtype.kind != "f" and missing.any():
-        cells = cells.where(~missing, None)
-    return cells.tolist()
+def column_cells(
+    message: Message, name: str, column: sa.Column[Any], dialect: sa.Dialect | None = None
+) -> list[Any]:
+    """Return one column of a Message as what SQLAlchemy takes for a column of a table.
+
+    Raises:
+        WrongType, WrongValue: As in `to_records`.
+    """
+    numbered = bool(column.primary_key and column.table.autoincrement_column is column)
+    place = Place(
+        table=column.table.name,
+        column=column.name,
+        declared=_declared(column),
+        nullable=bool(column.nullable) or numbered,
+        dialect="" if dialect is None else dialect.name,
+    )
+    cells = kind_of(column.type).write(message.stored[name], place)
+    if not place.nullable and None in cells:
+        raise place.unfit(cells.index(None), None, "it is declared NOT NULL")
+    return cells
+
+
+def to_parameters(message: Message, table: sa.Table, dialect: sa.Dialect) -> list[tuple[Any, ...]]:
+    """Return the rows of a Message as the driver itself takes them, in the Message's columns.
+
+    Raises:
+        ColumnNotFound, WrongType, WrongValue: As in `to_records`.
+    """
+    across = to_cells(message, table, dialect)
+    for name, cells in across.items():
+        process = table.columns[name].type.dialect_impl(dialect).bind_processor(dialect)
+        if process is not None:
+            across[name] = [process(cell) for cell in cells]
+    return list(zip(*across.values(), strict=True))
+
+
+def _fills_itself(column: sa.Column[Any]) -> bool:
+    """Whether a row may be inserted without the column: NULL, a default, or a number given."""
+    return bool(
+        column.nullable
+        or column.server_default is not None
+        or column.default is not None
+        or column.computed is not None
+        or column.identity is not None
+        or column.table.autoincrement_column is column
+    )
+
+
+def _declared(column: sa.Column[Any]) -> str:
+    kind = column.type
+    return kind.kind.name if isinstance(kind, MarkedType) else repr(kind).partition("(")[0]
 
 
 def from_rows(rows: Sequence[Sequence[Any]], columns: Sequence[sa.Column[Any]]) -> Message:
-    """Return rows that a SELECT gave as a Message; the kinds come from the declared types."""
+    """Return rows that a SELECT gave as a Message; the kinds come from the declared types.
+
+    Raises:
+        WrongValue: A value is of another kind than declared.
+    """
     across = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
     # SQLAlchemy's names are a kind of str that carries how it is quoted: str() makes them plain.
-    named = zip(columns, across, strict=True)
-    return Message({str(column.name): _column(cells, column) for column, cells in named})
+    return Message.from_columns(
+        {
+            str(column.name): read_column(cells, column)
+            for column, cells in zip(columns, across, strict=True)
+        },
+        len(rows),
+    )
 
 
-def _column(cells: Sequence[Any], column: sa.Column[Any]) -> Any:
-    kind = column.type
+def read_column(cells: Sequence[Any], column: sa.Column[Any]) -> Any:
+    """Return the cells of one column as a column of a Message, by its declared type.
+
+    Raises:
+        WrongValue: A value is of another kind than declared.
+    """
     try:
-        if isinstance(kind, TensorType):
-            if None in cells:
-                raise WrongValue("a row holds no tensor (NULL)")
-            return decode(cells)
-        if isinstance(kind, sa.Boolean):
-            return pd.array(cells, dtype="boolean") if column.nullable else np.array(cells, bool)
-        if isinstance(kind, sa.Integer):
-            return pd.array(cells, dtype="Int64") if column.nullable else np.array(cells, np.int64)
-        if isinstance(kind, sa.Float):
-            return np.array(cells, np.float64)  # NULL becomes NaN
-        if isinstance(kind, sa.DateTime) and not kind.timezone:
-            return np.array(cells, "datetime64[us]")
-        if isinstance(kind, sa.String):
-            return pa.array(cells, pa.large_string())
+        return kind_of(column.type).read(cells, bool(column.nullable))
     except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
+        of = "" if getattr(column, "table", None) is None else f" of {column.table.name!r}"
         raise WrongValue(
-            f"The column {column.name!r} of {column.table.name!r} is declared {kind!r} and holds "
-            f"something else: {error}"
+            f"The column {column.name!r}{of} is declared {column.type!r} and holds something "
+            f"else: {error}"
         ) from error
-    array = np.empty(len(cells), object)
-    array[:] = cells
-    return array
 
 
 def plain(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
-    """Return what to SELECT for a column: tensors as bytes, to be decoded all at once."""
-    if isinstance(column.type, TensorType):
-        return sa.type_coerce(column, sa.LargeBinary()).label(column.name)
+    """Return what to SELECT for a column, so that `from_rows` gets its cells."""
+    if isinstance(column.type, MarkedType):
+        return sa.type_coerce(column, column.type.kind.holds).label(_name(column))
+    if isinstance(column.type, mysql.FLOAT):  # of which MariaDB would print six digits
+        return sa.cast(column, sa.Double()).label(_name(column))
     return column
+
+
+def _name(column: Any) -> str | None:
+    return getattr(column, "name", None)
