@@ -23,7 +23,8 @@ class IdMap:
     """
 
     def __init__(self) -> None:
-        self._table: Int64Array | None = np.full(1024, ABSENT, np.int64)
+        # Entries are values + 1: of a large table of zeros only the pages in use cost time.
+        self._table: Int64Array | None = np.zeros(1024, np.int64)
         self._dict: dict[int, int] = {}
 
     def guess(self, ids: Int64Array) -> Int64Array | None:
@@ -34,9 +35,11 @@ class IdMap:
         if self._table is None:
             return None
         try:
-            return self._table.take(ids)  # negative ids count from the end
+            found = self._table.take(ids)  # negative ids count from the end
         except IndexError:
             return None
+        found -= 1
+        return found
 
     def get(self, ids: Int64Array) -> Int64Array:
         """The values of ids, -1 for those that are absent."""
@@ -47,8 +50,10 @@ class IdMap:
         # Seen as unsigned, a negative id is larger than any table.
         inside = ids.view(np.uint64) < len(table)
         if np.count_nonzero(inside) == len(ids):
-            return table.take(ids)
-        return np.where(inside, table.take(np.where(inside, ids, 0)), ABSENT)
+            found = table.take(ids)
+            found -= 1
+            return found
+        return np.where(inside, table.take(np.where(inside, ids, 0)) - 1, ABSENT)
 
     def set(self, ids: Int64Array, values: Int64Array) -> None:
         """Give ids, each at most once, their values."""
@@ -61,7 +66,7 @@ class IdMap:
         if self._table is None:
             self._dict.update(zip(ids.tolist(), values.tolist(), strict=True))
         else:
-            self._table[ids] = values
+            self._table[ids] = values + 1
 
     def remove(self, ids: Int64Array) -> None:
         """Forget ids; those that are absent are passed over."""
@@ -69,14 +74,14 @@ class IdMap:
             for each in ids.tolist():
                 self._dict.pop(each, None)
         else:
-            self._table[ids[ids.view(np.uint64) < len(self._table)]] = ABSENT
+            self._table[ids[ids.view(np.uint64) < len(self._table)]] = 0
 
     def forget(self, ids: Int64Array) -> None:
         """Forget ids that are present."""
         if self._table is None:
             self.remove(ids)
         else:
-            self._table[ids] = ABSENT
+            self._table[ids] = 0
 
     def clear(self) -> None:
         """Forget all ids."""
@@ -86,11 +91,12 @@ class IdMap:
         table = self._table
         assert table is not None
         size = 1 << highest.bit_length()
-        present = (table != ABSENT).nonzero()[0]
+        present = table.nonzero()[0]
         if size > max(_SMALL, _MOST_PER_ROW * (len(present) + more)):
-            self._dict = dict(zip(present.tolist(), table[present].tolist(), strict=True))
+            values = table[present] - 1
+            self._dict = dict(zip(present.tolist(), values.tolist(), strict=True))
             self._table = None
             return
-        larger = np.full(size, ABSENT, np.int64)
+        larger = np.zeros(size, np.int64)
         larger[: len(table)] = table
         self._table = larger
