@@ -39,20 +39,22 @@ def of_reading(
     return WrongValue(f"The database refused while {doing}: {told(engine, error)}.")
 
 
-def of_writing(error: DBAPIError, engine: sa.Engine, table: sa.Table, rows: int) -> FireworksError:
-    """Return the error for rows that could not be written, for a reason that is not in them."""
-    if (missing := _missing(table, engine)) is not None:
-        return missing
-    none = f"{rows} rows could not be written to {table.name!r}, and none of them was"
-    return _of_reason(none, told(engine, error))
+def of_writing(
+    error: DBAPIError, engine: sa.Engine, table: sa.Table, rows: int
+) -> FireworksError | None:
+    """Return the error for rows that were not written; None where the reason is in the rows."""
+    what = f"{rows} rows could not be written to {table.name!r}, and none of them was"
+    return _of_state(what, told(engine, error)) or _missing(table, engine)
 
 
 def of_creating(error: DBAPIError, engine: sa.Engine, table: sa.Table) -> FireworksError:
     """Return the error for a table that could not be created."""
-    return _of_reason(f"The table {table.name!r} could not be created", told(engine, error))
+    what, said = f"The table {table.name!r} could not be created", told(engine, error)
+    return _of_state(what, said) or WrongValue(f"{what}: {said}.")
 
 
-def _of_reason(what: str, said: str) -> FireworksError:
+def _of_state(what: str, said: str) -> FireworksError | None:
+    """Return the error where it is the database that takes nothing now."""
     none, lower = f"{what}: {said}.", said.lower()
     if any(each in lower for each in _BUSY):
         return NotWritten(
@@ -63,7 +65,7 @@ def _of_reason(what: str, said: str) -> FireworksError:
         return NotWritten(f"{none} Make room, then go on from the last state.")
     if any(each in lower for each in _READ_ONLY):
         return NotWritten(f"{none} It may only be read: check the file's and the user's rights.")
-    return WrongValue(none)
+    return None
 
 
 def _missing(table: sa.Table, engine: sa.Engine) -> FireworksError | None:

@@ -2,47 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import IntegrityError, OperationalError
+import numpy as np
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
-from fireworks.database.columns import to_records
+from fireworks.database import misfits, refusals, writing
 from fireworks.database.engine import (
     Database,
     TableLike,
     connect,
     reflect,
-    the_key,
     with_engine,
     without_engine,
 )
-from fireworks.errors import WrongValue
-from fireworks.message import Message
-from fireworks.source import Run, Source
+from fireworks.database.retrying import RECONNECT, Attempts, is_passing, told
+from fireworks.errors import ColumnNotFound, DatabaseUnreachable, WrongValue, suggest
+from fireworks.message import Message, concat
+from fireworks.source import Retry, Rows, Run, Source
 from fireworks.source.rings import Flow, Position
 
 
 class WriterSource(Source):
     """Writes rows to a table, commits them, then passes them on.
 
-    Each batch of the input is one transaction (256 rows where it has no batches). A row whose
-    key is in the table already replaces what is there, so that writing the same rows again changes
-    nothing. Rows are written when they are pulled: iterate the source, or call `drain`. It is a
-    stream.
+    Rows are written when they are pulled: iterate the source, or call `drain`. A row whose key is
+    in the table already changes what is there, in the columns that the rows have, so that writing
+    the same rows again changes nothing. A pass that is resumed from a state writes what that state
+    has not seen, rows among them that were committed and not handed out any more; each is in the
+    table once. (Where the key is an integer that the database counts, and the rows lack it, they
+    are added instead, and what was committed after the state is added again.)
+
+    It is a stream: what is announced downstream is not read ahead.
 
     Args:
-        table: A Table, a mapped class, or the name of a table; it must exist.
-        engine: An SQLAlchemy engine or URL, or the path of a SQLite file. (SQLite, for now.)
+        table: A Table, a mapped class, or the name of a table; it must exist and have a primary
+            key, of one column or several.
+        engine: An SQLAlchemy engine or URL, or the path of a SQLite file.
+        batch_rows: Rows sent to the database at once, at most.
+        transaction_rows: Rows in a transaction, at least: the Messages of the input are held until
+            there are so many, committed together, and passed on one by one. By default each
+            Message of the input is a transaction (256 rows where the input has no batches).
+        reconnect: How often a lost connection is tried to be had again, and how long to wait. The
+            transaction that was interrupted is repeated as a whole.
         inputs: The source of the rows.
         name: Tells this source from others of its class.
 
+    Attributes:
+        table: The SQLAlchemy Table.
+        engine: The SQLAlchemy engine.
+
     Raises:
         DatabaseNotFound, TableNotFound: There is no such database, or no such table in it.
-        WrongValue: The table has no primary key of one column; the database is not SQLite; (when
-            read) a row does not fit the table's constraints: the whole transaction is undone.
-        ColumnNotFound: (when read) the rows have a column that the table has not.
+        WrongValue: The table has no primary key; (when read) a value does not fit: row, column and
+            value are named, and the whole transaction is undone.
+        ColumnNotFound: (when read) The rows have a column that the table has not, or lack one that
+            it needs.
+        WrongType: (when read) A column of the rows is of another kind than the table's.
+        NotWritten: (when read) The database is full, locked or may only be read.
+        DatabaseUnreachable: (when read) There is no connection to the database.
     """
 
     needs_inputs = True
@@ -52,47 +72,134 @@ class WriterSource(Source):
         table: TableLike,
         engine: Database,
         *,
+        batch_rows: int = 10_000,
+        transaction_rows: int | None = None,
+        reconnect: Retry = RECONNECT,
         inputs: Source | Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(inputs=inputs, name=name)
+        for what, number in (("batch_rows", batch_rows), ("transaction_rows", transaction_rows)):
+            if number is not None and (not isinstance(number, int | np.integer) or number < 1):
+                raise WrongValue(f"{what} must be an integer of at least 1; it is {number!r}.")
         self.engine = connect(engine)
-        if self.engine.dialect.name != "sqlite":
-            raise WrongValue(f"WriterSource writes to SQLite, not to {self.engine.dialect.name}.")
         self.table = reflect(table, self.engine)
-        self._key = the_key(self.table)
+        if not self.table.primary_key.columns:
+            raise WrongValue(
+                f"The table {self.table.name!r} has no primary key, so rows that are written again "
+                "after an interruption would be there twice. Give it one: "
+                "create_table(name, columns, engine, key=…)."
+            )
+        self._batch_rows = int(batch_rows)
+        self._transaction_rows = transaction_rows
+        self._reconnect = reconnect
 
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield the input's Messages, each after its commit."""
-        for message, position in run.open(self.input, start, reader=self):
-            self._write(message)
-            yield message, position
+        waiting: list[tuple[Message, Position]] = []
+        for each in run.open(self.input, start, reader=self):
+            waiting.append(each)
+            if sum(len(message) for message, _ in waiting) >= (self._transaction_rows or 0):
+                self._write([message for message, _ in waiting])
+                yield from waiting
+                waiting.clear()
+        if waiting:
+            self._write([message for message, _ in waiting])
+            yield from waiting
 
     def drain(self) -> int:
         """Write one epoch of the input and return how many rows it had."""
         return sum(len(message) for message in self)
 
-    def _write(self, message: Message) -> None:
-        if not len(message):
+    # -- writing ----------------------------------------------------------------------------------
+
+    def _write(self, messages: Sequence[Message]) -> None:
+        """Write Messages in one transaction, which is repeated where the connection is lost."""
+        filled = [each for each in messages if len(each)]
+        if not filled:
             return
-        records = to_records(message, self.table)
-        insert = sqlite.insert(self.table)
-        changed = {
-            name: insert.excluded[name] for name in message.columns if name != self._key.name
-        }
-        upsert = (
-            insert.on_conflict_do_update(index_elements=[self._key], set_=changed)
-            if changed
-            else insert.on_conflict_do_nothing()
+        rows = filled[0] if len(filled) == 1 else concat(filled)
+        adds = self._adds(rows)
+        attempts = Attempts(
+            self.engine, doing=f"writing {self.table.name!r}", retry=self._reconnect
         )
-        try:
-            with self.engine.begin() as connection:
-                connection.execute(upsert, records)
-        except (IntegrityError, OperationalError) as error:
-            raise WrongValue(
-                f"{len(records)} rows could not be written to {self.table.name!r}, and none of "
-                f"them was: {error.orig}"
-            ) from error
+        while True:
+            committing = False
+            try:
+                with attempts.connection() as connection, connection.begin():
+                    self._send(connection, rows)
+                    committing = True
+                return
+            except DBAPIError as error:
+                if not is_passing(error):
+                    raise self._refused(rows, error) from error
+                if committing and adds:
+                    raise DatabaseUnreachable(
+                        f"The connection was lost while {len(rows)} rows were committed to "
+                        f"{self.table.name!r} ({told(self.engine, error)}): they are there, all or "
+                        "none, and without a key it cannot be known which."
+                    ) from error
+                attempts.wait_after(error)
+            except misfits.BAD_VALUES as error:
+                if misfits.is_ours(error):
+                    raise
+                raise self._refused(rows, error) from error
+
+    def _send(self, connection: sa.Connection, rows: Message) -> None:
+        write = writing.insert if self._adds(rows) else writing.upsert
+        for start in range(0, len(rows), self._batch_rows):
+            whole = len(rows) <= self._batch_rows
+            write(
+                connection,
+                self.table,
+                rows if whole else rows[start : start + self._batch_rows],
+            )
+
+    def _adds(self, rows: Message) -> bool:
+        """Return whether the database is to number the rows.
+
+        Raises:
+            ColumnNotFound: It cannot, and the rows have no key; or they have a column that the
+                table has not.
+        """
+        known = [str(column.name) for column in self.table.columns]
+        for name in rows.columns:
+            if name not in known:
+                raise ColumnNotFound(
+                    f"The table {self.table.name!r} has no column {name!r}.{suggest(name, known)}"
+                )
+        key = list(self.table.primary_key.columns)
+        missing = [str(column.name) for column in key if column.name not in rows.columns]
+        if not missing:
+            return False
+        if len(key) == 1 and (key[0] is self.table.autoincrement_column or key[0].server_default):
+            return True
+        raise ColumnNotFound(
+            f"The table {self.table.name!r} needs a column {missing[0]!r}, of its key; the rows "
+            f"have {', '.join(rows.columns)}."
+        )
+
+    def _refused(self, rows: Message, error: Exception) -> Exception:
+        if isinstance(error, DBAPIError):
+            refusal = refusals.of_writing(error, self.engine, self.table, len(rows))
+            if refusal is not None:
+                return refusal
+        return misfits.misfit(self.engine, self.table, rows, self._send, error)
+
+    # -- in the graph -----------------------------------------------------------------------------
+
+    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
+        """Return nothing: rows that are announced below are not to be written before their time."""
+        return {}
+
+    def lookahead(self) -> int:
+        """Return 0: announcements end here."""
+        return 0
+
+    @property
+    def reads_together(self) -> bool:
+        """Whether announced rows are read together: none come through."""
+        return False
 
     def describe(self) -> dict[str, Any]:
         """Return the table's name."""

@@ -20,6 +20,7 @@ from fireworks.database import TensorType, connect
 from fireworks.errors import (
     ColumnNotFound,
     DatabaseNotFound,
+    NotWritten,
     RowsVanished,
     TableNotFound,
     WrongType,
@@ -221,7 +222,7 @@ class TestWriting:
         )
         other = sqlite3.connect(file, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(WrongValue, match="none of them was: database is locked"):
+        with pytest.raises(NotWritten, match="none of them was: database is locked"):
             WriterSource(table, engine, inputs=MessageSource({"id": [2]})).drain()
         other.rollback()
         other.close()
@@ -275,9 +276,7 @@ class TestBadInput:
         with pytest.raises((ColumnNotFound, WrongType), match=message):
             WriterSource(table, file, inputs=MessageSource(rows)).drain()
 
-    @pytest.mark.parametrize(
-        ("keys", "message"), [("", "no primary key"), (", PRIMARY KEY (a, b)", "key of 2 columns")]
-    )
+    @pytest.mark.parametrize(("keys", "message"), [("", "no primary key")])
     def test_tables_without_a_key_of_one_column(self, file, keys, message):
         with sqlite3.connect(file) as connection:
             connection.execute(f"CREATE TABLE t (a INTEGER, b INTEGER{keys})")
