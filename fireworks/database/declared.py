@@ -121,7 +121,8 @@ def _declaration(  # pyright: ignore[reportUnusedFunction]
     base = compiler.process(type_.kind.holds.dialect_impl(compiler.dialect), **options)
     # SQLite takes every type with INT in it for an integer.
     harmless = re.sub("i(?=nt)", r"\\u0069", type_.mark, flags=re.I)
-    return f'{base} "' + harmless.replace('"', '""') + '"'
+    name, parenthesis, length = base.partition("(")
+    return f'{name} "' + harmless.replace('"', '""') + '"' + parenthesis + length
 
 
 def kind_marked(text: str | None) -> Kind | None:

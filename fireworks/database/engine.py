@@ -182,6 +182,8 @@ def _read_marks(table: sa.Table, connection: sa.Connection) -> None:
             column.type = MarkedType(kind)
         elif isinstance(column.type, sa.JSON):
             column.type.none_as_null = True  # None in the rows is NULL
+        elif isinstance(column.type, sa.Float):
+            column.type.asdecimal = False  # SQLAlchemy reflects MariaDB's floats as decimals
 
 
 def columns_named(table: sa.Table, names: Sequence[str]) -> list[sa.Column[Any]]:

@@ -28,7 +28,7 @@ def insert(connection: sa.Connection, table: sa.Table, message: Message) -> None
             (``connection_invalidated``).
     """
     if len(message):
-        connection.execute(sa.insert(table), to_records(message, table))
+        connection.execute(sa.insert(table), to_records(message, table, connection.dialect))
 
 
 def upsert(connection: sa.Connection, table: sa.Table, message: Message) -> None:
@@ -46,9 +46,8 @@ def upsert(connection: sa.Connection, table: sa.Table, message: Message) -> None
         ColumnNotFound, WrongType, WrongValue, sqlalchemy.exc.DBAPIError: As in `insert`.
     """
     if len(message):
-        connection.execute(
-            _upsert(connection.dialect.name, table, message), to_records(message, table)
-        )
+        records = to_records(message, table, connection.dialect)
+        connection.execute(_upsert(connection.dialect.name, table, message), records)
 
 
 def _upsert(dialect: str, table: sa.Table, message: Message) -> sa.Insert:
