@@ -6,6 +6,7 @@ from fireworks.experiment.listing import experiments
 from fireworks.experiment.media import Figure, Histogram, Image, Text
 from fireworks.experiment.opening import load_experiment, open_attempt, restore
 from fireworks.experiment.plots import Plot
+from fireworks.experiment.stored_trials import StoredTrial
 from fireworks.experiment.sweep import SweepRecord
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Histogram",
     "Image",
     "Plot",
+    "StoredTrial",
     "SweepRecord",
     "Text",
     "compare",

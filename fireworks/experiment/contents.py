@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from fireworks.errors import DatabaseNotFound, WrongValue
 from fireworks.experiment import files, plots, tables
 from fireworks.experiment.recorded import Recorded
-from fireworks.experiment.tables import MARKS
 from fireworks.record import layout
 from fireworks.record.archive import archive_run, copy_run
-from fireworks.record.store import Store
+from fireworks.record.schema import MARKS
+from fireworks.record.sqlite import SQLiteStore
+from fireworks.record.store import Connection, Store
 
 if TYPE_CHECKING:
-    import sqlite3
-
     import sqlalchemy
 
     from fireworks.database import TableSource
@@ -44,7 +43,7 @@ class Contents(Recorded):
         """Where to write; ``what`` this object is about to do goes into the refusal."""
 
     @abstractmethod
-    def _guard(self, connection: sqlite3.Connection) -> None:
+    def _guard(self, connection: Connection) -> None:
         """Refuse a transaction of an attempt that is over."""
 
     @abstractmethod
@@ -141,14 +140,8 @@ class Contents(Recorded):
             tables.create(self._writable("create a table"), tables.check_table_name(name), columns)
         with self._reading() as connection:
             shown = [each for each in tables.columns_of(connection, name) if each not in MARKS]
-        path, trial, attempt = self.path / layout.DATABASE, self.trial, self.attempt
-
-        def prepare(connection: sqlite3.Connection) -> None:
-            if trial is not None:
-                tables.mark_rows(connection, trial, attempt or 0)
-
-        writable = self._is_writable
-        engine = files.database_engine(path, writable=writable, prepare=prepare)
+        mark_as = None if self.trial is None else (self.trial, self.attempt or 0)
+        engine = files.database_engine(self._store, writable=self._is_writable, mark_as=mark_as)
         return tables.source_of(engine, name, shown)
 
     def save_graph(self, graph: Graph) -> Path:
@@ -175,7 +168,7 @@ class Contents(Recorded):
             raise WrongValue(f"{layout.DATABASE} is the experiment's own; choose another name.")
         if not self._is_writable and not path.is_file():
             raise DatabaseNotFound(f"There is no database {path.name!r} in {str(self.path)!r}.")
-        return files.database_engine(path, writable=self._is_writable)
+        return files.database_engine(SQLiteStore(path), writable=self._is_writable)
 
     # -- figures --------------------------------------------------------------------------------
 

@@ -21,16 +21,15 @@ from fireworks.experiment.writer import MetricWriter
 from fireworks.optional import require
 from fireworks.record import layout
 from fireworks.record.index import Index, read_index
+from fireworks.record.location import store_of
 from fireworks.record.metadata import last_metrics, write_metadata
 from fireworks.record.owner import Ownership
 from fireworks.record.ranking import read_params
-from fireworks.record.rewinding import position, rewind, set_position
+from fireworks.record.rewinding import advance, position, rewind
 from fireworks.record.schema import NO_TRIAL
-from fireworks.record.store import Store
+from fireworks.record.store import Connection, Store
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from fireworks.experiment.tensorboard import EventWriter
     from fireworks.message import Message
 
@@ -57,12 +56,18 @@ class Experiment(Contents):
             of the process, but not always that of the machine.
         tensorboard: Whether ``log`` writes numbers and texts as TensorBoard's events, too, to the
             folder ``experiment.tensorboard``.
+        store: Where to keep the tables: the URL of a PostgreSQL database, for runs that several
+            machines write to; they are in a schema of their own there, and everything else is in
+            the folder. By default in a SQLite file in the folder. A password in the URL is not
+            recorded: see ``docs/experiment.md``.
 
     Raises:
         WrongValue: The name cannot be part of a folder's name, or ``root`` is not a folder.
         WrongType: A parameter is not a JSON value.
         ExperimentReadOnly: ``root`` cannot be written to.
-        MissingDependency: ``tensorboard=True``, and TensorBoard is not installed.
+        MissingDependency: ``tensorboard=True``, and TensorBoard is not installed; or psycopg is
+            not, which ``store`` needs.
+        DatabaseUnreachable: The server of ``store`` does not answer.
     """
 
     def __init__(
@@ -75,10 +80,11 @@ class Experiment(Contents):
         *,
         durable: bool = False,
         tensorboard: bool = False,
+        store: str | None = None,
     ) -> None:
         if tensorboard:
             require("tensorboard", extra="tensorboard", purpose="Experiment(tensorboard=True)")
-        path, index, owner = create_run(name, root, description, tags, parameters or {})
+        path, index, owner = create_run(name, root, description, tags, parameters or {}, store)
         try:
             self._begin(path, index, owner=owner, durable=durable, tensorboard=tensorboard)
         except BaseException:
@@ -113,7 +119,7 @@ class Experiment(Contents):
         self._closed = False
         self._steps = Steps(self._highest_step)
         self._index_written = time.monotonic()
-        self._writing: Store | None = None
+        self._tables: Store | None = None
         self._events: EventWriter | None = None
         self._writer: MetricWriter | None = None
         self._sweep: SweepRecord | None = None
@@ -122,9 +128,9 @@ class Experiment(Contents):
 
             self._events = EventWriter(path / layout.TENSORBOARD)
         if writing:
-            self._writing = Store(path / layout.DATABASE, durable=durable)
+            self._store.open()
             self._writer = MetricWriter(
-                self._writing,
+                self._store,
                 trial=NO_TRIAL if trial is None else trial,
                 attempt=attempt or 0,
                 guard=self._guard,
@@ -337,9 +343,8 @@ class Experiment(Contents):
         trial = NO_TRIAL if self._trial is None else self._trial
         with store.transaction() as connection:
             self._guard(connection)
-            seq = position(connection) + 1
+            seq = advance(connection)
             tables.write(connection, described, rows, trial=trial, seq=seq, step=step)
-            set_position(connection, seq)
 
     def mark(self) -> int:
         """Commit all that was logged and return the position of the record.
@@ -351,9 +356,7 @@ class Experiment(Contents):
         self.flush()
         with self._writable("mark a position").transaction() as connection:
             self._guard(connection)
-            seq = position(connection) + 1  # rows of user tables written so far count as before it
-            set_position(connection, seq)
-        return seq
+            return advance(connection)  # rows of user tables written so far count as before it
 
     def rewind(self, seq: int) -> None:
         """Delete what the run itself recorded after a position that ``mark`` returned.
@@ -479,8 +482,9 @@ class Experiment(Contents):
 
     @property
     def _store(self) -> Store:
-        assert self._writing is not None
-        return self._writing
+        if self._tables is None:
+            self._tables = store_of(self._path, self._index.store, durable=self._durable)
+        return self._tables
 
     @property
     def _is_writable(self) -> bool:
@@ -510,7 +514,7 @@ class Experiment(Contents):
                 "this one may log and write files."
             )
 
-    def _guard(self, connection: sqlite3.Connection) -> None:
+    def _guard(self, connection: Connection) -> None:
         if self._trial is not None:
             require_running(connection, self._trial, self._attempt or 0)
 

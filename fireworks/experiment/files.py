@@ -7,9 +7,7 @@ import hashlib
 import io
 import json
 import os
-import sqlite3
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +17,7 @@ from fireworks.errors import WrongValue
 from fireworks.record.atomic import replace_file, sync_folder, temporary_name
 from fireworks.record.rewinding import position
 from fireworks.record.schema import NO_TRIAL
-from fireworks.record.store import BUSY_SECONDS, connect_reading
+from fireworks.record.store import Connection, Store
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -161,7 +159,7 @@ def copy_into(source: Path, target: Path) -> list[Copied]:
 
 
 def record(
-    connection: sqlite3.Connection,
+    connection: Connection,
     folder: Path,
     copied: list[Copied],
     trial: int | None,
@@ -171,8 +169,10 @@ def record(
     owner = (NO_TRIAL if trial is None else trial, attempt or 0)
     now, seq = time.time(), position(connection) + 1  # what is committed next will have this seq
     connection.executemany(
-        "INSERT OR REPLACE INTO artifacts (path, trial, attempt, size, sha256, time, seq) "
-        "VALUES (?,?,?,?,?,?,?)",
+        "INSERT INTO artifacts (path, trial, attempt, size, sha256, time, seq) "
+        "VALUES (?,?,?,?,?,?,?) ON CONFLICT (path) DO UPDATE SET trial = excluded.trial, "
+        "attempt = excluded.attempt, size = excluded.size, sha256 = excluded.sha256, "
+        "time = excluded.time, seq = excluded.seq",
         [
             (each.path.relative_to(folder).as_posix(), *owner, each.size, each.sha256, now, seq)
             for each in copied
@@ -181,34 +181,22 @@ def record(
 
 
 def database_engine(
-    path: Path,
-    *,
-    writable: bool,
-    prepare: Callable[[sqlite3.Connection], None] | None = None,
+    store: Store, *, writable: bool, mark_as: tuple[int, int] | None = None
 ) -> sqlalchemy.Engine:
-    """A SQLAlchemy engine on a SQLite file; it keeps no connection open between uses.
+    """A SQLAlchemy engine on a store; it keeps no connection open between uses.
 
     Args:
-        path: The file.
+        store: The store.
         writable: Whether it may write.
-        prepare: Called with each new connection.
+        mark_as: The trial and attempt whose rows are inserted through it.
     """
     import sqlalchemy
     from sqlalchemy.pool import NullPool
 
-    def connect() -> sqlite3.Connection:
-        if not writable:
-            return connect_reading(path)
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
-        try:
-            if prepare is not None:
-                prepare(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def connect() -> Any:
+        return store.connect(writable=writable, mark_as=mark_as)
 
-    return sqlalchemy.create_engine(f"sqlite:///{path}", creator=connect, poolclass=NullPool)
+    return sqlalchemy.create_engine(store.url, creator=connect, poolclass=NullPool)
 
 
 def save_graph(path: Path, graph: Graph) -> Path:

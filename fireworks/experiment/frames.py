@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,8 @@ from fireworks.experiment.scalar import scalar
 from fireworks.experiment.steps import Steps
 from fireworks.experiment.writer import Entry
 from fireworks.record.json_values import decode
-from fireworks.record.schema import NO_TRIAL
+from fireworks.record.schema import NO_TRIAL, quoted
+from fireworks.record.store import Connection
 
 if TYPE_CHECKING:
     import pandas
@@ -63,7 +63,7 @@ def calls_of(table: Any, steps: Steps) -> list[Entry]:
 
 
 def metrics_frame(
-    connection: sqlite3.Connection,
+    connection: Connection,
     names: str | Iterable[str] | None,
     trials: int | Iterable[int] | None,
     *,
@@ -131,7 +131,7 @@ def _wanted(asked: Any, known: set[Any], what: str) -> set[Any] | None:
     return chosen
 
 
-def trials_frame(connection: sqlite3.Connection) -> pandas.DataFrame:
+def trials_frame(connection: Connection) -> pandas.DataFrame:
     """Read the trials; see ``Experiment.trials``."""
     import pandas
 
@@ -162,9 +162,7 @@ def trials_frame(connection: sqlite3.Connection) -> pandas.DataFrame:
     return frame.astype(dict.fromkeys(_INTEGERS, "Int64"))
 
 
-def overview_frame(
-    connection: sqlite3.Connection, names: str | Iterable[str] | None
-) -> pandas.DataFrame:
+def overview_frame(connection: Connection, names: str | Iterable[str] | None) -> pandas.DataFrame:
     """Read the last values; see ``Experiment.overview``."""
     import numpy
     import pandas
@@ -187,17 +185,32 @@ def overview_frame(
     return frame
 
 
-def media_rows(
-    connection: sqlite3.Connection, trial: int, name: str
-) -> list[tuple[int, str, bytes]]:
+def table_frame(connection: Connection, name: str) -> pandas.DataFrame:
+    """All rows of a table; whole numbers stay whole where some are missing."""
+    import pandas
+
+    kinds = connection.columns(name)
+    cursor = connection.execute(f"SELECT {', '.join(map(quoted, kinds))} FROM {quoted(name)}")
+    frame = pandas.DataFrame(cursor.fetchall(), columns=list(kinds))
+    types = {
+        column: "Int64" if kind == "INTEGER" else "float64" if kind == "REAL" else "str"
+        for column, kind in kinds.items()
+        if kind in ("INTEGER", "REAL", "TEXT")
+    }
+    frame = frame.astype(types)
+    for column, kind in types.items():
+        if kind == "Int64" and not bool(frame[column].isna().any()):
+            frame[column] = frame[column].astype("int64")
+    return frame
+
+
+def media_rows(connection: Connection, trial: int, name: str) -> list[tuple[int, str, bytes]]:
     """The step, kind and bytes of what was logged under a name besides numbers.
 
     Raises:
         TableNotFound: Nothing was.
     """
-    there = "media" in {
-        table for (table,) in connection.execute("SELECT name FROM sqlite_master")
-    }  # not in a database of the first version
+    there = "media" in connection.tables()  # not in those of the first version
     rows: list[tuple[int, str, bytes]] = []
     if there:
         rows = connection.execute(

@@ -39,7 +39,8 @@ def load_experiment(
         if position is not None:
             raise WrongValue("position goes with write=True: reading deletes nothing.")
         return Experiment.opened(folder, index, writing=False)
-    refuse_network(folder)
+    if index.store is None:
+        refuse_network(folder)
     owner = Ownership(folder)
     try:
         experiment = Experiment.opened(folder, read_index(folder), owner=owner)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, final
 
 from fireworks.errors import WrongType, WrongValue, suggest
 from fireworks.record.json_values import check_unicode, decode, encode
 from fireworks.record.schema import NO_TRIAL
+from fireworks.record.store import Connection
 
 
 @final
@@ -76,9 +76,7 @@ def encoded(trial: int, parameters: Mapping[str, Any]) -> list[tuple[int, str, s
     return rows
 
 
-def write_parameters(
-    connection: sqlite3.Connection, parameters: Mapping[str, Any]
-) -> dict[str, Any]:
+def write_parameters(connection: Connection, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Replace the run's own parameters and return them as they will be read."""
     rows = encoded(NO_TRIAL, parameters)
     connection.execute("DELETE FROM params WHERE trial = ?", (NO_TRIAL,))

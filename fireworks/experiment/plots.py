@@ -11,6 +11,7 @@ from fireworks.errors import WrongType, WrongValue, suggest
 from fireworks.plot import Spec
 from fireworks.plot.kinds import check_options, kind_of
 from fireworks.record.json_values import check_unicode
+from fireworks.record.store import Connection
 
 if TYPE_CHECKING:
     import pandas
@@ -208,13 +209,14 @@ def check_figure_name(name: object) -> str:
     return check_unicode(name, what="A figure's name")
 
 
-def write_figure(connection: Any, name: str, spec: Spec | None) -> None:
+def write_figure(connection: Connection, name: str, spec: Spec | None) -> None:
     """Store a figure, or delete it."""
     if spec is None:
         connection.execute("DELETE FROM figures WHERE name = ?", (name,))
     else:
         connection.execute(
-            "INSERT OR REPLACE INTO figures (name, spec, time) VALUES (?,?,?)",
+            "INSERT INTO figures (name, spec, time) VALUES (?,?,?) "
+            "ON CONFLICT (name) DO UPDATE SET spec = excluded.spec, time = excluded.time",
             (name, spec.to_json(), time.time()),
         )
 

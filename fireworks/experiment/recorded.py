@@ -11,16 +11,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fireworks.errors import DamagedFile, TableNotFound, WrongValue
-from fireworks.experiment import files, frames, media, queries, tables
+from fireworks.errors import DamagedFile, TableNotFound, WrongType, WrongValue
+from fireworks.experiment import files, frames, media, tables
 from fireworks.record import layout
 from fireworks.record.metadata import last_metrics, read_metadata
 from fireworks.record.schema import NO_TRIAL, OWN_TABLES, user_tables
-from fireworks.record.store import reading
+from fireworks.record.store import Connection, Store
 
 if TYPE_CHECKING:
-    import sqlite3
-
     import pandas
 
     from fireworks.message import Message
@@ -46,8 +44,13 @@ class Recorded(ABC):
     def _before_reading(self) -> None:
         """Commit what this object has logged, so that it reads its own writes."""
 
-    def _reading(self) -> AbstractContextManager[sqlite3.Connection]:
-        return reading(self.path / layout.DATABASE)
+    @property
+    @abstractmethod
+    def _store(self) -> Store:
+        """Where its tables are."""
+
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return self._store.reading()
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -144,14 +147,17 @@ class Recorded(ABC):
 
         Raises:
             ExperimentReadOnly: The statement would write, or reach outside the database.
-            WrongValue: The statement is wrong (the message is SQLite's), or gives more rows or
-                takes longer than allowed.
+            WrongValue: The statement is wrong (the message is the database's), or gives more rows
+                or takes longer than allowed.
         """
+        import pandas
+
+        if not isinstance(query, str):
+            raise WrongType(f"A query must be a string; got {type(query).__name__}: {query!r:.60}.")
         self._before_reading()
         with self._reading() as connection:
-            return queries.query_frame(
-                connection, query, parameters, max_rows=max_rows, timeout=timeout
-            )
+            columns, rows = connection.query(query, parameters, max_rows=max_rows, timeout=timeout)
+        return pandas.DataFrame(rows, columns=columns)
 
     @property
     def tables(self) -> list[str]:
@@ -177,7 +183,7 @@ class Recorded(ABC):
             return Message(frame)
         with self._reading() as connection:
             columns = tables.columns_of(connection, table)
-        engine = files.database_engine(self.path / layout.DATABASE, writable=False)
+        engine = files.database_engine(self._store, writable=False)
         return tables.source_of(engine, table, [each for each in columns if each != "seq"])[:]
 
     def _own_table(self, table: str) -> pandas.DataFrame | None:
@@ -189,7 +195,7 @@ class Recorded(ABC):
         self._before_reading()
         with self._reading() as connection:
             tables.columns_of(connection, table)
-            return queries.table_frame(connection, table) if table in OWN_TABLES else None
+            return frames.table_frame(connection, table) if table in OWN_TABLES else None
 
     def media(self, name: str, *, trial: int | None = None) -> dict[int, Any]:
         """Return the texts, images, histograms or figures that were logged under a name, by step.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import Any
 
 from fireworks.record.json_values import decode
+from fireworks.record.store import Connection
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class StoredTrial:
     memory: Any
 
 
-def read_trials(connection: sqlite3.Connection) -> list[StoredTrial]:
+def read_trials(connection: Connection) -> list[StoredTrial]:
     """All trials, by number."""
     params: dict[int, dict[str, Any]] = {}
     for trial, name, value in connection.execute(
@@ -96,9 +96,7 @@ def read_trials(connection: sqlite3.Connection) -> list[StoredTrial]:
     ]
 
 
-def read_reports(
-    connection: sqlite3.Connection, trial: int | None = None
-) -> dict[int, dict[int, float]]:
+def read_reports(connection: Connection, trial: int | None = None) -> dict[int, dict[int, float]]:
     """What trials reported, by trial and step; of a step done again, the last attempt's value."""
     only = "" if trial is None else "WHERE trial = :trial"
     found: dict[int, dict[int, float]] = {}

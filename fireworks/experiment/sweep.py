@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
@@ -12,14 +11,20 @@ from fireworks.experiment.parameters import encoded
 from fireworks.experiment.stored_trials import StoredTrial, read_reports, read_trials
 from fireworks.record.index import Index
 from fireworks.record.json_values import decode, encode
+from fireworks.record.metadata import write_metadata
 from fireworks.record.ranking import best_trial, rank, read_params
-from fireworks.record.rewinding import rewind
+from fireworks.record.rewinding import position, rewind
 from fireworks.record.schema import NO_TRIAL
-from fireworks.record.store import Store
+from fireworks.record.store import Connection, Store
 
 ENDED = ("completed", "pruned", "failed", "stopped")
 DIRECTIONS = ("maximize", "minimize")
 
+_PICKLED = b"\x80"  # begins what Python pickles, and no JSON text
+_WRITE_STATE = (
+    "INSERT INTO sweep_state (key, value) VALUES (?,?) "
+    "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
 _INDEX_SECONDS = 0.5  # how far experiment.json may be behind, so that no trial waits for the disk
 
 
@@ -97,7 +102,7 @@ class SweepRecord:
                 "INSERT INTO sweep_trials (trial, told) VALUES (?, ?)", (number, told)
             )
             connection.executemany("UPDATE sweep_trials SET memory = ? WHERE trial = ?", memories)
-            connection.executemany("INSERT OR REPLACE INTO sweep_state VALUES (?,?)", values)
+            connection.executemany(_WRITE_STATE, values)
         self._move(number, "queued")
         self._attempts[number] = 0
 
@@ -105,13 +110,13 @@ class SweepRecord:
         """Record parts of the sweep's state by name: JSON values, or bytes."""
         rows = _encoded_state(values)
         with self._store.transaction() as connection:
-            connection.executemany("INSERT OR REPLACE INTO sweep_state VALUES (?,?)", rows)
+            connection.executemany(_WRITE_STATE, rows)
 
     def state(self) -> dict[str, Any]:
         """The sweep's state by name, as ``set_state`` and ``add_trial`` wrote it."""
         with self._store.transaction() as connection:
             return {
-                key: value if isinstance(value, bytes) else decode(value)
+                key: value if value[:1] == _PICKLED else decode(value)
                 for key, value in connection.execute("SELECT key, value FROM sweep_state")
             }
 
@@ -165,9 +170,10 @@ class SweepRecord:
         self._require_running(trial, attempt)
         with self._store.transaction() as connection:
             connection.execute(
-                "INSERT OR REPLACE INTO reports (trial, attempt, step, value, time, seq) "
-                "SELECT ?,?,?,?,?, CAST(value AS INTEGER) + 1 FROM metadata WHERE key = 'seq'",
-                (trial, attempt, step, float(value), time.time()),
+                "INSERT INTO reports (trial, attempt, step, value, time, seq) "
+                "VALUES (?,?,?,?,?,?) ON CONFLICT (trial, attempt, step) DO UPDATE SET "
+                "value = excluded.value, time = excluded.time, seq = excluded.seq",
+                (trial, attempt, step, float(value), time.time(), position(connection) + 1),
             )
 
     def reports(self, trial: int) -> dict[int, float]:
@@ -187,6 +193,7 @@ class SweepRecord:
         exit_code: int | None = None,
         signal: int | None = None,
         peak_memory: int | None = None,
+        retry: bool = False,
     ) -> None:
         """End an attempt and its trial together; rows that the attempt writes later are refused.
 
@@ -201,6 +208,7 @@ class SweepRecord:
             exit_code: The exit code of its process.
             signal: The signal that ended its process.
             peak_memory: In bytes.
+            retry: Whether the trial is put back in the queue for another attempt.
 
         Raises:
             WrongValue: Another state, or no such trial.
@@ -219,7 +227,7 @@ class SweepRecord:
             )
             connection.execute(
                 "UPDATE trials SET state = ?, result = ?, ended = ? WHERE number = ?",
-                (state, text, now, trial),
+                ("queued", None, None, trial) if retry else (state, text, now, trial),
             )
             if not feasible:
                 connection.execute(
@@ -227,24 +235,34 @@ class SweepRecord:
                 )
             if state == "completed" and result is not None and feasible:
                 self._consider(connection, trial, result)
-        self._move(trial, state)
+        self._move(trial, "queued" if retry else state)
 
-    def end_trial(self, trial: int, state: str) -> None:
-        """End a trial that has no process: a paused or queued one.
+    def end_trials(self, trials: Sequence[int], state: str, *, known: Mapping[str, Any]) -> None:
+        """End trials that have no process, paused or queued ones, in one transaction.
+
+        Args:
+            trials: Their numbers.
+            state: "pruned", "failed" or "stopped".
+            known: What changed of the sweep's state with it; see ``set_state``.
 
         Raises:
-            WrongValue: Another state than "pruned", "failed" or "stopped", or it is running.
+            WrongValue: Another state, or one of them is running or has ended.
         """
         if state not in ("pruned", "failed", "stopped"):
             raise WrongValue(f"A trial without a process cannot end as {state!r}.")
-        if self._known(trial) not in ("paused", "queued"):
-            raise WrongValue(f"Trial {trial} is {self._states[trial]}.")
+        for trial in trials:
+            if self._known(trial) not in ("paused", "queued"):
+                raise WrongValue(f"Trial {trial} is {self._states[trial]}.")
+        rows = _encoded_state(known)
+        now = time.time()
         with self._store.transaction() as connection:
-            connection.execute(
+            connection.executemany(
                 "UPDATE trials SET state = ?, ended = ? WHERE number = ?",
-                (state, time.time(), trial),
+                [(state, now, trial) for trial in trials],
             )
-        self._move(trial, state)
+            connection.executemany(_WRITE_STATE, rows)
+        for trial in trials:
+            self._move(trial, state)
 
     def requeue(
         self, trial: int, *, state: str = "failed", reason: str = "given up for a new attempt"
@@ -301,10 +319,9 @@ class SweepRecord:
                     f"got {direction!r}."
                 )
         objective = [[name, direction] for name, direction in metrics]
-        text = encode(objective, what="The objective")
         self._index.objective = objective
         with self._store.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO metadata VALUES ('objective', ?)", (text,))
+            write_metadata(connection, {"objective": objective})
             self._find_best(connection)
         self.write_index()
 
@@ -329,16 +346,14 @@ class SweepRecord:
         if time.monotonic() - self._index_written >= _INDEX_SECONDS:
             self.write_index()
 
-    def _find_best(self, connection: sqlite3.Connection) -> None:
+    def _find_best(self, connection: Connection) -> None:
         self._index.best = best_trial(connection, self._index.objective)
         self._best = None
         if self._index.best is not None:
             key = rank(self._index.best["result"], self._index.objective)
             self._best = key, self._index.best["trial"]
 
-    def _consider(
-        self, connection: sqlite3.Connection, trial: int, result: Mapping[str, float]
-    ) -> None:
+    def _consider(self, connection: Connection, trial: int, result: Mapping[str, float]) -> None:
         if not self._index.objective:
             return
         candidate = rank(result, self._index.objective), trial
@@ -359,14 +374,14 @@ class SweepRecord:
                 require_running(connection, trial, attempt)
 
 
-def _encoded_state(values: Mapping[str, Any]) -> list[tuple[str, str | bytes]]:
+def _encoded_state(values: Mapping[str, Any]) -> list[tuple[str, bytes]]:
     return [
-        (key, each if isinstance(each, bytes) else encode(each, what=f"The sweep's {key}"))
+        (key, each if isinstance(each, bytes) else encode(each, what=f"The sweep's {key}").encode())
         for key, each in values.items()
     ]
 
 
-def require_running(connection: sqlite3.Connection, trial: int, attempt: int) -> None:
+def require_running(connection: Connection, trial: int, attempt: int) -> None:
     """Refuse a transaction of an attempt that is not its trial's current, running one.
 
     Raises:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fireworks.errors import TableNotFound, WrongType, WrongValue, suggest
 from fireworks.record.json_values import check_unicode
-from fireworks.record.schema import NO_TRIAL, OWN_TABLES, quoted, user_tables
-from fireworks.record.store import Store
+from fireworks.record.schema import MARKS, NO_TRIAL, OWN_TABLES, quoted, user_tables
+from fireworks.record.store import Connection, Store
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 KEY = "id"
 STEP = "step"
-MARKS = ("trial", "seq")
-"""The columns that say whose a row is, and up to which position of the record it counts."""
 
 
 def check_table_name(name: object) -> str:
@@ -61,7 +58,8 @@ def create(
             has other columns.
     """
     import sqlalchemy as sa
-    from sqlalchemy.schema import CreateTable
+    from sqlalchemy.pool import NullPool
+    from sqlalchemy.schema import CreateTable, SetColumnComment
 
     from fireworks.database import create_table
     from fireworks.message import Message
@@ -88,24 +86,22 @@ def create(
         whole.append_column(
             sa.Column("trial", sa.Integer, nullable=False, server_default=str(NO_TRIAL))
         )
-        whole.append_column(sa.Column("seq", sa.Integer, nullable=False, server_default="0"))
+        whole.append_column(sa.Column("seq", sa.BigInteger, nullable=False, server_default="0"))
         if logged:
             whole.append_column(sa.Column(STEP, sa.BigInteger, nullable=False))
-        dialect = sa.create_engine("sqlite://").dialect
+        # Not psycopg's own style, in which a per cent sign is written twice.
+        dialect = sa.create_engine(store.url, poolclass=NullPool, paramstyle="named").dialect
         connection.execute(str(CreateTable(whole).compile(dialect=dialect)))
+        if dialect.supports_comments:  # which mark the kinds of columns, see database.declared
+            for each in whole.columns:
+                if each.comment:
+                    connection.execute(str(SetColumnComment(each).compile(dialect=dialect)))
         if logged:
             connection.execute(
                 f"CREATE INDEX {quoted(name + ' by step')} ON {quoted(name)} (trial, {STEP})"
             )
         # Whoever writes a row, and through whatever, it counts from the next position on.
-        for action in ("INSERT", "UPDATE"):
-            columns_changed = "" if action == "INSERT" else f" OF {_quoted_names(described)}"
-            connection.execute(
-                f"CREATE TRIGGER {quoted(f'{name} after {action.lower()}')} "
-                f"AFTER {action}{columns_changed} ON {quoted(name)} BEGIN UPDATE {quoted(name)} "
-                "SET seq = 1 + (SELECT CAST(value AS INTEGER) FROM metadata WHERE key = 'seq') "
-                "WHERE rowid = NEW.rowid; END"
-            )
+        connection.mark_new_rows(name, [each.name for each in described.columns])
     return described
 
 
@@ -129,11 +125,7 @@ def _numbered(name: str, columns: Message | Mapping[str, Any]) -> sqlalchemy.Tab
     return described
 
 
-def _quoted_names(table: sqlalchemy.Table) -> str:
-    return ", ".join(quoted(each.name) for each in table.columns if each.name not in MARKS)
-
-
-def columns_of(connection: sqlite3.Connection, name: str) -> list[str]:
+def columns_of(connection: Connection, name: str) -> list[str]:
     """The columns of a table.
 
     Raises:
@@ -142,7 +134,7 @@ def columns_of(connection: sqlite3.Connection, name: str) -> list[str]:
     known = [*user_tables(connection), *OWN_TABLES]
     if name not in known:
         raise TableNotFound(f"There is no table {name!r}.{suggest(name, sorted(known))}")
-    return [row[1] for row in connection.execute(f"PRAGMA table_info({quoted(name)})")]
+    return list(connection.columns(name))
 
 
 def source_of(engine: sqlalchemy.Engine, name: str, columns: list[str]) -> TableSource:
@@ -150,37 +142,16 @@ def source_of(engine: sqlalchemy.Engine, name: str, columns: list[str]) -> Table
     import sqlalchemy as sa
 
     from fireworks.database import TableSource
+    from fireworks.database.engine import reflect
 
-    table = sa.Table(name, sa.MetaData(), autoload_with=engine)
+    table = reflect(name, engine)
     for key in table.primary_key.columns:
         key.autoincrement = isinstance(key.type, sa.Integer)  # SQLite numbers such rows
     return TableSource(table, engine, columns=columns, name=name)
 
 
-def marked_by(connection: sqlite3.Connection, name: str) -> bool:
-    """Whether the rows of a table are marked with their trial and seq."""
-    return set(MARKS) <= set(columns_of(connection, name))
-
-
-def mark_rows(connection: sqlite3.Connection, trial: int, attempt: int) -> None:
-    """Make all rows that are inserted through a connection a trial's.
-
-    Once the attempt is over, the database refuses them.
-    """
-    for table in user_tables(connection):
-        if marked_by(connection, table):
-            connection.execute(
-                f"CREATE TEMP TRIGGER {quoted(f'{table} of trial')} AFTER INSERT ON "
-                f"main.{quoted(table)} BEGIN "
-                "SELECT RAISE(ABORT, 'this attempt at the trial is over') WHERE NOT EXISTS ("
-                f"SELECT 1 FROM trials WHERE number = {trial:d} AND state = 'running' AND "
-                f"attempt = {attempt:d}); "
-                f"UPDATE {quoted(table)} SET trial = {trial:d} WHERE rowid = NEW.rowid; END"
-            )
-
-
 def write(
-    connection: sqlite3.Connection, table: Any, rows: Message, *, trial: int, seq: int, step: int
+    connection: Connection, table: Any, rows: Message, *, trial: int, seq: int, step: int
 ) -> None:
     """Insert logged rows, in the caller's transaction."""
     from fireworks.database.columns import to_records

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 from fireworks.errors import FireworksError, NotRecorded, WrongType, WrongValue
@@ -14,41 +13,22 @@ from fireworks.experiment.media import MEDIA, Encoded
 from fireworks.experiment.scalar import DeviceScalar, is_message, scalar
 from fireworks.record.json_values import check_unicode
 from fireworks.record.owner import HEARTBEAT_SECONDS
-from fireworks.record.store import Store
+from fireworks.record.rewinding import advance
+from fireworks.record.store import Connection, Curve, Store
 
 GATHER_SECONDS = 0.075  # and the commit itself: what is logged is committed within 100 ms
 FULL_QUEUE = 16_384  # log() calls; then the caller commits them itself instead of queueing more
 _CALLS_PER_TRANSACTION = 2_048  # keeps each transaction short for the other processes
 
-_COLUMNS = 6
-
-
-def _of_many(statement: str, columns: int, after: str = "") -> list[tuple[int, str]]:
-    """A statement for 256 rows, one for 128 … one for one, with their numbers of rows.
-
-    sqlite3 gives up the GIL once per statement and row of ``executemany``, and a training loop that
-    computes in Python keeps it for five milliseconds each time: the fewer, the sooner it is
-    committed.
-    """
-    row = f"({','.join('?' * columns)})"
-    sizes = [2**i for i in range(8, -1, -1)]
-    return [(size, f"{statement} VALUES {','.join([row] * size)}{after}") for size in sizes]
-
-
-_INSERT = _of_many("INSERT OR REPLACE INTO metrics", _COLUMNS)
-_UPDATE_LATEST = _of_many(
-    "INSERT INTO latest",
-    3,
-    " ON CONFLICT (series) DO UPDATE SET step = excluded.step, value = excluded.value "
-    "WHERE excluded.step >= latest.step",
-)
 _INSERT_MEDIA = (
-    "INSERT OR REPLACE INTO media (trial, name, step, seq, attempt, kind, data, time) "
-    "VALUES (?,?,?,?,?,?,?,?)"
+    "INSERT INTO media (trial, name, step, seq, attempt, kind, data, time) "
+    "VALUES (?,?,?,?,?,?,?,?) ON CONFLICT (trial, name, step) DO UPDATE SET seq = excluded.seq, "
+    "attempt = excluded.attempt, kind = excluded.kind, data = excluded.data, time = excluded.time"
 )
 
-Guard = Callable[[sqlite3.Connection], None]
+Guard = Callable[[Connection], None]
 Entry = tuple[int, dict[str, Any], float]
+Columns = tuple[Sequence[int], Sequence[int], Sequence[float], Sequence[float]]
 
 
 @final
@@ -239,40 +219,30 @@ class MetricWriter:
             self._on_commit(batch)
         return count
 
-    def _check_guard(self, connection: sqlite3.Connection) -> None:
+    def _check_guard(self, connection: Connection) -> None:
         try:
             self._guard(connection)
         except FireworksError as error:
             self._error = self._refusal = error
             raise
 
-    def _insert(self, connection: sqlite3.Connection, batch: list[Entry]) -> None:
-        (seq,) = connection.execute(
-            "SELECT CAST(value AS INTEGER) FROM metadata WHERE key = 'seq'"
-        ).fetchone()
-        attempt = self._attempt
-        # Grouped as the table is clustered: neighbours go to the same page.
-        grouped: dict[str, list[Any]] = {}
-        for step, values, when in batch:
-            seq += 1
-            if self._any_media:
-                values = self._without_media(connection, step, seq, values, when)
-            for name, value in values.items():
-                if name not in grouped:
-                    grouped[name] = []
-                    if name not in self._series:
-                        self._series[name] = self._series_id(connection, name)
-                grouped[name] += (self._series[name], step, seq, attempt, value, when)
-        names = sorted(grouped, key=lambda each: self._series[each])
-        rows = [field for name in names for field in grouped[name]]
-        _execute_many(connection, _INSERT, _COLUMNS, rows)
-        latest = [field for each in grouped.values() for field in _highest(each)]
-        _execute_many(connection, _UPDATE_LATEST, 3, latest)
-        connection.execute("UPDATE metadata SET value = ? WHERE key = 'seq'", (str(seq),))
+    def _insert(self, connection: Connection, batch: list[Entry]) -> None:
+        first = advance(connection, len(batch)) - len(batch) + 1
+        seqs = range(first, first + len(batch))
+        if self._any_media:
+            batch = [
+                (step, self._without_media(connection, step, seq, values, when), when)
+                for seq, (step, values, when) in zip(seqs, batch, strict=True)
+            ]
+        curves = [
+            Curve(self._series_id(connection, name), *columns)
+            for name, columns in _curves(batch, seqs).items()
+        ]
+        connection.write_metrics(curves, self._attempt)
 
     def _without_media(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         step: int,
         seq: int,
         values: dict[str, Any],
@@ -288,11 +258,18 @@ class MetricWriter:
                 numbers[name] = value
         return numbers
 
-    def _series_id(self, connection: sqlite3.Connection, name: str) -> int:
-        key = (self._trial, name)
-        connection.execute("INSERT OR IGNORE INTO series (trial, name) VALUES (?,?)", key)
-        row = connection.execute("SELECT id FROM series WHERE trial = ? AND name = ?", key)
-        return row.fetchone()[0]
+    def _series_id(self, connection: Connection, name: str) -> int:
+        number = self._series.get(name)
+        if number is None:
+            key = (self._trial, name)
+            connection.execute(
+                "INSERT INTO series (trial, name) VALUES (?,?) "
+                "ON CONFLICT (trial, name) DO NOTHING",
+                key,
+            )
+            row = connection.execute("SELECT id FROM series WHERE trial = ? AND name = ?", key)
+            number = self._series[name] = row.fetchone()[0]
+        return number
 
     def _run(self) -> None:
         called = time.monotonic()
@@ -336,24 +313,27 @@ def _read_from_devices(batch: list[Entry]) -> NotRecorded | None:
     return failure
 
 
-def _execute_many(
-    connection: sqlite3.Connection,
-    statements: list[tuple[int, str]],
-    columns: int,
-    fields: list[Any],
-) -> None:
-    """Write rows, given one after the other, with as few statements as can be."""
-    start = 0
-    for size, statement in statements:
-        width = size * columns
-        while len(fields) - start >= width:
-            connection.execute(statement, fields[start : start + width])
-            start += width
+def _curves(batch: list[Entry], seqs: range) -> dict[str, Columns]:
+    """The values of each metric as columns: steps, seqs, values, times, in the order of the calls.
+
+    A loop logs the same names in most calls: all calls with the same names become columns at once.
+    """
+    alike: dict[tuple[str, ...], list[tuple[int, Entry]]] = {}
+    for numbered in zip(seqs, batch, strict=True):
+        alike.setdefault(tuple(numbered[1][1]), []).append(numbered)
+    found: dict[str, Columns] = {}
+    for names, calls in alike.items():
+        steps = [entry[0] for _, entry in calls]
+        times = [entry[2] for _, entry in calls]
+        positions = [seq for seq, _ in calls]
+        columns = zip(*[entry[1].values() for _, entry in calls], strict=True)
+        for name, values in zip(names, columns, strict=True):
+            new: Columns = (steps, positions, values, times)
+            found[name] = _merged(found[name], new) if name in found else new
+    return found
 
 
-def _highest(rows: list[Any]) -> tuple[int, int, float]:
-    """The series, step and value of the highest step in a series' rows, the last of equals."""
-    steps = rows[1::_COLUMNS]
-    highest = max(steps)
-    last = len(steps) - 1 - steps[::-1].index(highest)
-    return rows[0], highest, rows[last * _COLUMNS + 4]
+def _merged(a: Columns, b: Columns) -> Columns:
+    rows = sorted([*zip(*a, strict=True), *zip(*b, strict=True)], key=lambda row: row[1])
+    steps, seqs, values, times = zip(*rows, strict=True)
+    return steps, seqs, values, times

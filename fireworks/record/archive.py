@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import stat
 import tempfile
 import zipfile
@@ -14,17 +13,21 @@ from pathlib import Path, PurePosixPath
 
 from fireworks.errors import DamagedFile, ExperimentNotFound, WrongValue
 from fireworks.record.atomic import sync_folder, temporary_name
-from fireworks.record.index import read_index
+from fireworks.record.index import Index, read_index
 from fireworks.record.layout import DATABASE, INDEX, LOCK, check_name, experiment_folder
-from fireworks.record.store import reading
+from fireworks.record.location import store_of
+from fireworks.record.sqlite import SQLiteStore
 
-_LEFT_OUT = frozenset({LOCK, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal"})
+_LEFT_OUT = frozenset(
+    {INDEX, LOCK, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal"}
+)
 
 
 def copy_run(run: Path, target: Path) -> Path:
     """Copy a run to ``target``, which must not exist; also while others write to it.
 
-    The copy's database is one consistent state of the original's, in one file.
+    The copy's database is one consistent state of the original's, in one file, wherever the
+    original keeps its tables.
 
     Raises:
         WrongValue: ``target`` exists, or the run holds a symbolic link or special file.
@@ -40,7 +43,7 @@ def copy_run(run: Path, target: Path) -> Path:
             place = temporary / name
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
-        _copy_database(run / DATABASE, temporary / DATABASE)
+        _copy_tables(run, temporary / DATABASE).write(temporary)
         os.rename(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -62,13 +65,13 @@ def archive_run(run: Path, target: Path) -> Path:
     try:
         with tempfile.TemporaryDirectory() as folder:
             database = Path(folder, DATABASE)
-            _copy_database(run / DATABASE, database)
+            index = _copy_tables(run, database)
             with zipfile.ZipFile(
                 temporary, "x", zipfile.ZIP_DEFLATED, strict_timestamps=False
             ) as packed:
                 # The index first, so that it is found without reading on.
-                files = sorted(_files(run), key=lambda each: (each[1] != INDEX, each[1]))
-                for path, name in [*files, (database, DATABASE)]:
+                packed.writestr(f"{run.name}/{INDEX}", index.to_json())
+                for path, name in [*sorted(_files(run)), (database, DATABASE)]:
                     packed.write(path, f"{run.name}/{name}")
         with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
@@ -106,8 +109,10 @@ def restore_run(archive: str | os.PathLike[str], root: str | os.PathLike[str]) -
                     shutil.copyfileobj(stream, copy)
             experiment_folder(temporary)
             index = read_index(temporary)
-            with reading(temporary / DATABASE):
+            with SQLiteStore(temporary / DATABASE).reading():
                 pass
+            if index.store is not None:
+                raise DamagedFile(f"{str(archive)!r} says that its tables are elsewhere.")
             if index.id != name:
                 raise DamagedFile(f"{str(archive)!r} says {name!r} and holds {index.id!r:.100}.")
             os.rename(temporary, target)
@@ -141,7 +146,7 @@ def _opened(
             parts = _safe_parts(each, archive)
             if each.is_dir():
                 continue
-            if len(parts) < 2 or parts in seen or parts[1] in _LEFT_OUT - {DATABASE}:
+            if len(parts) < 2 or parts in seen or parts[1] in _LEFT_OUT - {INDEX, DATABASE}:
                 raise DamagedFile(f"{str(archive)!r} is no archive of a run: {each.filename!r}.")
             seen.add(parts)
             entries.append((each, parts[1:]))
@@ -197,12 +202,11 @@ def _files(run: Path) -> list[tuple[Path, str]]:
     return found
 
 
-def _copy_database(source: Path, target: Path) -> None:
-    """Copy one state of a database, without a log beside it."""
-    copy = sqlite3.connect(target, isolation_level=None)
-    try:
-        with reading(source) as connection:
-            connection.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
-    finally:
-        copy.close()
+def _copy_tables(run: Path, target: Path) -> Index:
+    """Copy one state of a run's tables to a SQLite file, and return the index of the copy."""
+    index = read_index(run)
+    store_of(run, index.store).copy_to(target)
+    index.store = None
+    if index.status == "killed":  # which is for readers to see, of the copy too
+        index.status = "running"
+    return index

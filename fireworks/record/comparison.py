@@ -11,12 +11,12 @@ from typing import Any, Final, final
 
 from fireworks.errors import WrongValue
 from fireworks.record.index import Index, read_index
-from fireworks.record.layout import DATABASE, experiment_folder
+from fireworks.record.layout import experiment_folder
+from fireworks.record.location import store_of
 from fireworks.record.metadata import read_metadata
 from fireworks.record.overview import MetricSummary, best_of, read_trials, summarise
 from fireworks.record.ranking import read_params
 from fireworks.record.schema import NO_TRIAL
-from fireworks.record.store import reading
 
 _ENVIRONMENT = ("command", "folder", "host", "python", "platform", "cpu", "gpu", "git", "packages")
 
@@ -84,7 +84,7 @@ def labels(folders: Sequence[Path]) -> list[str]:
 
 def _read(folder: Path, label: str) -> Compared:
     index = read_index(folder)
-    with reading(folder / DATABASE) as connection:
+    with store_of(folder, index.store).reading() as connection:
         metadata = read_metadata(connection)
         params = read_params(connection, NO_TRIAL)
         trial = best_of(read_trials(connection, index.objective), index.objective)

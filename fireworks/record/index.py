@@ -25,6 +25,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "created": (int, float),
     "ended": (int, float, type(None)),
     "best": (dict, type(None)),
+    "store": (dict, type(None)),
 }
 
 
@@ -42,6 +43,13 @@ _PARTS: dict[str, Callable[[Any], bool]] = {
     "objective": lambda pairs: all(
         isinstance(each, list) and len(each) == 2 and all(isinstance(word, str) for word in each)
         for each in pairs
+    ),
+    "store": lambda store: (
+        store is None
+        or (
+            set(store) == {"url", "schema"}
+            and all(isinstance(each, str) for each in store.values())
+        )
     ),
     "best": lambda best: (
         best is None
@@ -62,7 +70,8 @@ class Index:
     Times are seconds since 1970. ``metrics`` are the last values of what the run itself logged,
     None for NaN. ``objective`` is what a sweep seeks, as [name, "maximize" | "minimize"] pairs;
     ``trials`` counts its trials by state and ``best`` is the best one: its number, parameters
-    and result.
+    and result. ``store`` is where the tables are, if not in the folder: the ``url`` of a database
+    and a ``schema`` in it.
     """
 
     name: str
@@ -78,11 +87,16 @@ class Index:
     objective: list[list[str]] = field(default_factory=list[list[str]])
     trials: dict[str, int] = field(default_factory=dict[str, int])
     best: dict[str, Any] | None = None
+    store: dict[str, str] | None = None
+
+    def to_json(self) -> bytes:
+        """What ``experiment.json`` holds."""
+        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
+        return json.dumps(content, indent=1).encode() + b"\n"
 
     def write(self, folder: Path) -> None:
         """Replace ``experiment.json`` in ``folder``, atomically."""
-        content = {"format": FORMAT, "version": VERSION, **asdict(self)}
-        replace_file(folder / INDEX, json.dumps(content, indent=1).encode() + b"\n")
+        replace_file(folder / INDEX, self.to_json())
 
 
 def read_index(path: str | os.PathLike[str]) -> Index:
@@ -113,6 +127,7 @@ def _read(folder: Path) -> Index:
             f"{content.get('version')!r}; this one reads up to {VERSION}). "
             "Upgrade: pip install --upgrade fireworks-ml"
         )
+    content.setdefault("store", None)  # an earlier release did not write it
     for name, kind in _KINDS.items():
         if name not in content:
             raise DamagedFile(f"{str(file)!r} is damaged: it lacks {name!r}.")

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, final
 
 from fireworks.record.index import Index, read_index
 from fireworks.record.json_values import decode
-from fireworks.record.layout import DATABASE, experiment_folder
+from fireworks.record.layout import experiment_folder
+from fireworks.record.location import store_of
 from fireworks.record.metadata import read_metadata
 from fireworks.record.ranking import lower_is_better, rank, read_params
 from fireworks.record.schema import NO_TRIAL
-from fireworks.record.store import reading
+from fireworks.record.store import Connection
 
 _ORDER = ("completed", "running", "paused", "queued", "pruned", "stopped", "failed", "killed")
 
@@ -82,7 +82,7 @@ def read_overview(path: str | os.PathLike[str]) -> Overview:
     """
     folder = experiment_folder(path)
     index = read_index(folder)
-    with reading(folder / DATABASE) as connection:
+    with store_of(folder, index.store).reading() as connection:
         trials = read_trials(connection, index.objective)
         if index.status == "killed":  # their processes ended with it
             trials = [
@@ -106,18 +106,14 @@ def read_overview(path: str | os.PathLike[str]) -> Overview:
         )
 
 
-def read_trials(connection: sqlite3.Connection, objective: list[list[str]]) -> list[TrialSummary]:
+def read_trials(connection: Connection, objective: list[list[str]]) -> list[TrialSummary]:
     """The trials, best first: completed ones by the objective, then the others by state."""
     params: dict[int, dict[str, Any]] = {}
     for trial, name, text in connection.execute("SELECT trial, name, value FROM params"):
         params.setdefault(trial, {})[name] = decode(text)
-    # The bare column `value` is that of the row with the highest step: SQLite says so of max().
-    reported = {
-        trial: value
-        for trial, value, _ in connection.execute(
-            "SELECT trial, value, max(step) FROM reports GROUP BY trial"
-        )
-    }
+    reported: dict[int, float | None] = dict(
+        connection.execute("SELECT trial, value FROM reports ORDER BY step").fetchall()
+    )
     rows = connection.execute(
         "SELECT trials.number, trials.state, trials.attempt, trials.result, attempts.reason, "
         "attempts.exit_code, attempts.signal, trials.started, trials.ended "
@@ -158,7 +154,7 @@ def best_of(trials: list[TrialSummary], objective: list[list[str]]) -> TrialSumm
 
 
 def summarise(
-    connection: sqlite3.Connection, trial: int, objective: list[list[str]], *, mean: bool = False
+    connection: Connection, trial: int, objective: list[list[str]], *, mean: bool = False
 ) -> list[MetricSummary]:
     """The last and best value of each metric of a trial, or of the run itself (-1)."""
     rows = connection.execute(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fireworks.record.json_values import decode
+from fireworks.record.store import Connection
 
 _LOWER_IS_BETTER = re.compile(
     r"(^|[/_.\-\s])(loss|error|err|mse|rmse|mae|mape|nll|perplexity|ppl|regret|latency)"
@@ -41,9 +41,7 @@ def rank(result: Mapping[str, Any] | None, objective: Sequence[Sequence[str]]) -
     return tuple(key)
 
 
-def best_trial(
-    connection: sqlite3.Connection, objective: Sequence[Sequence[str]]
-) -> dict[str, Any] | None:
+def best_trial(connection: Connection, objective: Sequence[Sequence[str]]) -> dict[str, Any] | None:
     """The number, parameters and result of the best completed trial; None where none is."""
     if not objective:
         return None
@@ -61,7 +59,7 @@ def best_trial(
     return {"trial": best[1], "params": read_params(connection, best[1]), "result": best[2]}
 
 
-def read_params(connection: sqlite3.Connection, trial: int) -> dict[str, Any]:
+def read_params(connection: Connection, trial: int) -> dict[str, Any]:
     """The parameters of a trial, or of the run itself (-1), by name."""
     rows = connection.execute(
         "SELECT name, value FROM params WHERE trial = ? ORDER BY name", (trial,)

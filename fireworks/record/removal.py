@@ -11,6 +11,7 @@ from typing import final
 
 from fireworks.errors import ExperimentNotFound
 from fireworks.record.layout import experiment_folder, experiment_names
+from fireworks.record.location import stored_elsewhere
 from fireworks.record.owner import Ownership, owner_lives
 
 # Folders that are renamed to their place when they are whole, or out of it before they are deleted.
@@ -24,12 +25,19 @@ def remove_run(path: str | os.PathLike[str]) -> None:
         ExperimentNotFound: There is no experiment at ``path``.
         ExperimentInUse: A process owns it.
         ExperimentReadOnly: The folder cannot be written to.
+        DatabaseUnreachable: The server that keeps its tables does not answer; nothing is deleted.
     """
     folder = experiment_folder(path)
     owner = Ownership(folder)
     try:
         removed = folder.with_name(f".removed-{folder.name[:200]}-{os.getpid()}")
         os.rename(folder, removed)
+        try:
+            if (store := stored_elsewhere(removed)) is not None:
+                store.remove()
+        except BaseException:
+            os.rename(removed, folder)
+            raise
     finally:
         owner.release()
     shutil.rmtree(removed)
@@ -80,6 +88,8 @@ def remove_leftovers(found: list[Leftover]) -> None:
     """Delete what ``leftovers`` found."""
     for each in found:
         if each.path.is_dir():
+            if (store := stored_elsewhere(each.path)) is not None:
+                store.remove()
             shutil.rmtree(each.path, ignore_errors=True)
         else:
             each.path.unlink(missing_ok=True)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import sqlite3
-
-from fireworks.record.schema import quoted, user_tables
+from fireworks.record.schema import marked_tables, quoted
+from fireworks.record.store import Connection
 
 _OF_TRIAL = "series IN (SELECT id FROM series WHERE trial = ?)"
 
 
-def position(connection: sqlite3.Connection) -> int:
+def position(connection: Connection) -> int:
     """The run's seq: how many calls of ``log`` it has committed so far."""
     (seq,) = connection.execute(
-        "SELECT CAST(value AS INTEGER) FROM metadata WHERE key = 'seq'"
+        "SELECT CAST(value AS BIGINT) FROM metadata WHERE key = 'seq'"
     ).fetchone()
     return seq
 
 
-def set_position(connection: sqlite3.Connection, seq: int) -> None:
-    """Set the run's seq, in the transaction of what was counted."""
-    connection.execute("UPDATE metadata SET value = ? WHERE key = 'seq'", (str(seq),))
+def advance(connection: Connection, calls: int = 1) -> int:
+    """Count ``calls`` more and return the new seq, in the transaction of what is counted."""
+    ((seq,),) = connection.execute(
+        "UPDATE metadata SET value = CAST(CAST(value AS BIGINT) + ? AS TEXT) WHERE key = 'seq' "
+        "RETURNING CAST(value AS BIGINT)",
+        (calls,),
+    ).fetchall()
+    return seq
 
 
-def rewind(connection: sqlite3.Connection, trial: int, seq: int) -> None:
+def rewind(connection: Connection, trial: int, seq: int) -> None:
     """Delete what a trial (-1: the run itself) recorded after ``seq``, in every table.
 
     It runs in the caller's transaction, and ``latest`` is worked out anew. The run's seq goes on
@@ -38,14 +42,5 @@ def rewind(connection: sqlite3.Connection, trial: int, seq: int) -> None:
             "ORDER BY step DESC LIMIT 1",
             (series,),
         )
-    for table in ("reports", "media", "artifacts", *_user_tables_with_seq(connection)):
+    for table in ("reports", "media", "artifacts", *marked_tables(connection)):
         connection.execute(f"DELETE FROM {quoted(table)} WHERE trial = ? AND seq > ?", (trial, seq))
-
-
-def _user_tables_with_seq(connection: sqlite3.Connection) -> list[str]:
-    return [
-        table
-        for table in user_tables(connection)
-        if {"trial", "seq"}
-        <= {row[1] for row in connection.execute(f"PRAGMA table_info({quoted(table)})")}
-    ]

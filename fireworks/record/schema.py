@@ -10,12 +10,16 @@ import re
 import sqlite3
 
 from fireworks.errors import DamagedFile
+from fireworks.record.store import Connection
 
 APPLICATION_ID = 0x46495245  # "FIRE": says whose file it is, also to `file` and other tools
 VERSION = 3
 NO_TRIAL = -1
 
-_TABLES = """
+MARKS = ("trial", "seq")
+"""Columns of the user's tables: whose a row is, and up to which position it counts."""
+
+TABLES = """
 -- What is known of the run: name, status, times, tags, command, host, git, packages …
 CREATE TABLE metadata (
     key   TEXT PRIMARY KEY,
@@ -139,7 +143,7 @@ CREATE TABLE media (
 -- What a sweep goes on from after its process has died; nothing but an explicit resume reads it.
 CREATE TABLE sweep_state (
     key   TEXT PRIMARY KEY,
-    value BLOB NOT NULL                   -- JSON text; bytes: Python's pickle
+    value BLOB NOT NULL                   -- UTF-8 of JSON; Python's pickle begins with 0x80
 ) WITHOUT ROWID;
 
 CREATE TABLE sweep_trials (
@@ -157,7 +161,7 @@ CREATE VIEW metric AS
 
 
 # What brings a database from a version to the next one.
-_STEPS = {
+STEPS = {
     1: """
     ALTER TABLE reports ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE artifacts ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
@@ -187,20 +191,20 @@ _STEPS = {
     """,
 }
 
-OWN_TABLES = frozenset(re.findall(r"CREATE (?:TABLE|VIEW) (\w+)", _TABLES))
+OWN_TABLES = frozenset(re.findall(r"CREATE (?:TABLE|VIEW) (\w+)", TABLES))
 """The tables and the view that are the record's own; all others are the user's."""
 
 
 def create(connection: sqlite3.Connection) -> None:
     """Create all tables in an empty database, in one transaction."""
     connection.executescript(
-        f"BEGIN IMMEDIATE; {_TABLES} PRAGMA application_id = {APPLICATION_ID}; "
+        f"BEGIN IMMEDIATE; {TABLES} PRAGMA application_id = {APPLICATION_ID}; "
         f"PRAGMA user_version = {VERSION}; COMMIT;"
     )
 
 
 def check(connection: sqlite3.Connection, path: object) -> int:
-    """Check that a database is an experiment's and return its version, which may be an older one.
+    """Check that a SQLite database is an experiment's and return its version, perhaps an older one.
 
     Raises:
         DamagedFile: It is not an experiment's, or a newer release wrote it.
@@ -213,13 +217,22 @@ def check(connection: sqlite3.Connection, path: object) -> int:
             f"{str(path)!r} is a database, but not that of an experiment "
             f"(application_id {owner}, expected {APPLICATION_ID})."
         )
+    return check_version(version, path)
+
+
+def check_version(version: int, place: object) -> int:
+    """Return the version of the tables at ``place``, if this release knows it.
+
+    Raises:
+        DamagedFile: A newer release wrote them.
+    """
     if version > VERSION:
         raise DamagedFile(
-            f"{str(path)!r} was written by a newer release of Fireworks (schema {version}; this "
+            f"{str(place)!r} was written by a newer release of Fireworks (schema {version}; this "
             f"one reads up to {VERSION}). Upgrade: pip install --upgrade fireworks-ml"
         )
     if version < 1:
-        raise DamagedFile(f"{str(path)!r} has no known schema version (it says {version}).")
+        raise DamagedFile(f"{str(place)!r} has no known schema version (it says {version}).")
     return version
 
 
@@ -235,7 +248,7 @@ def migrate(connection: sqlite3.Connection, path: object) -> None:
     try:
         # Asked again: another process may have done it before the transaction began.
         for version in range(check(connection, path), VERSION):
-            for statement in filter(str.strip, _STEPS[version].split(";")):
+            for statement in filter(str.strip, STEPS[version].split(";")):
                 connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
@@ -244,10 +257,14 @@ def migrate(connection: sqlite3.Connection, path: object) -> None:
         raise
 
 
-def user_tables(connection: sqlite3.Connection) -> list[str]:
+def user_tables(connection: Connection) -> list[str]:
     """The names of the tables that are not the record's own, sorted."""
-    rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    return [name for (name,) in rows if name not in OWN_TABLES and not name.startswith("sqlite_")]
+    return [name for name in connection.tables() if name not in OWN_TABLES]
+
+
+def marked_tables(connection: Connection) -> list[str]:
+    """The user's tables whose rows say whose they are (see ``MARKS``)."""
+    return [name for name in user_tables(connection) if set(MARKS) <= set(connection.columns(name))]
 
 
 def quoted(name: str) -> str:

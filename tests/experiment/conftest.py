@@ -6,15 +6,31 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url, text
 
 from fireworks.experiment import Experiment
+from tests.servers import administrator
 
 Python = Callable[..., "subprocess.Popen[str]"]
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Where the tables are kept: tests that use it, or ``experiment``, run against each store."""
+    if request.param == "sqlite":
+        yield None
+        return
+    server = request.getfixturevalue("postgresql")
+    yield server.url
+    with administrator(make_url(server.url)) as connection:
+        query = "SELECT nspname FROM pg_namespace WHERE obj_description(oid) LIKE 'fireworks%'"
+        for name in connection.scalars(text(query)).all():
+            connection.execute(text(f'DROP SCHEMA "{name}" CASCADE'))
+
+
 @pytest.fixture
-def experiment(tmp_path: Path) -> Iterator[Experiment]:
-    with Experiment("digits", root=tmp_path / "runs") as made:
+def experiment(tmp_path: Path, store: str | None) -> Iterator[Experiment]:
+    with Experiment("digits", root=tmp_path / "runs", store=store) as made:
         yield made
 
 

@@ -114,6 +114,7 @@ def test_a_histogram_counts_what_is_not_finite_apart() -> None:
     assert b'"counts": [0, 1]' in described.data
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_damaged_media_are_told(experiment: Experiment, tmp_path: Path) -> None:
     experiment.log({"a": Image(np.zeros((4, 4))), "b": Histogram([1.0])}, step=0)
     experiment.flush()

@@ -167,6 +167,7 @@ def test_what_makes_no_figure(experiment: Experiment) -> None:
         experiment.plot("x", y="nothing").render()
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_a_specification_that_somebody_prepared(experiment: Experiment) -> None:
     experiment.plot("x")
     experiment.flush()

@@ -145,6 +145,7 @@ def test_a_query_is_bounded_in_rows_and_time(experiment: Experiment) -> None:
         experiment.sql(None)  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     "query",
     [
@@ -161,6 +162,7 @@ def test_a_query_only_reads(experiment: Experiment, query: str) -> None:
         experiment.sql(query)
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_a_value_cannot_fill_the_memory(experiment: Experiment) -> None:
     with pytest.raises(WrongValue, match="too big"):
         experiment.sql("SELECT zeroblob(900000000)")
@@ -203,6 +205,7 @@ def test_the_graph_of_sources(experiment: Experiment) -> None:
             _ = experiment.graph
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_a_foreign_table_is_read_too(experiment: Experiment) -> None:
     connection = sqlite3.connect(experiment.path / "experiment.sqlite")
     connection.execute("CREATE TABLE mine (k INTEGER PRIMARY KEY, word TEXT)")

@@ -13,7 +13,7 @@ from fireworks.experiment import Experiment, load_experiment
 from fireworks.record.index import read_index
 from fireworks.record.overview import read_overview
 from fireworks.record.schema import VERSION
-from fireworks.record.store import reading
+from fireworks.record.sqlite import SQLiteStore
 
 
 @pytest.fixture
@@ -190,9 +190,9 @@ def test_an_immutable_read_sees_no_half_written_row(tmp_path: Path) -> None:
     with Experiment("digits", root=tmp_path) as experiment:
         experiment.log(loss=0.5, step=1)
         experiment.flush()
-        with reading(experiment.path / "experiment.sqlite") as connection:
+        with SQLiteStore(experiment.path / "experiment.sqlite").reading() as connection:
             experiment.log(loss=0.25, step=2)
             experiment.flush()
             assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (1,)
-        with reading(experiment.path / "experiment.sqlite") as connection:
+        with SQLiteStore(experiment.path / "experiment.sqlite").reading() as connection:
             assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (2,)

@@ -15,8 +15,8 @@ from fireworks.record import filesystem, schema
 def as_first_version(path: Path) -> None:
     connection = sqlite3.connect(path / "experiment.sqlite")
     connection.executescript(
-        "DROP TABLE sweep_state; DROP TABLE sweep_trials; DROP TABLE media; ALTER TABLE reports DROP COLUMN seq; "
-        "ALTER TABLE artifacts DROP COLUMN seq; PRAGMA user_version = 1"
+        "DROP TABLE sweep_state; DROP TABLE sweep_trials; DROP TABLE media; "
+        "ALTER TABLE reports DROP COLUMN seq; ALTER TABLE artifacts DROP COLUMN seq; PRAGMA user_version = 1"
     )
     connection.close()
 
