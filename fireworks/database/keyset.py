@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime
 import operator
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import sqlalchemy as sa
 
+from fireworks.database.columns import column_cells
+from fireworks.database.declared import MarkedType, SqlType
 from fireworks.errors import WrongType
+from fireworks.message import Message
 
 Compare = Callable[[Any, Any], Any]
 
@@ -21,13 +23,18 @@ _ORDERED = (
 )  # fmt: skip
 
 
-def keeps_order(kind: sa.types.TypeEngine[Any]) -> bool:
+def keeps_order(kind: SqlType) -> bool:
     """Return whether values of a type compare in a database as they are sorted there.
 
     A floating point number need not equal what was read of it, and MariaDB sorts an enumeration by
     its numbers and compares it by its names.
     """
+    kind = _held(kind)
     return isinstance(kind, _ORDERED) and not isinstance(kind, sa.Float | sa.Enum)
+
+
+def _held(kind: SqlType) -> SqlType:
+    return kind.kind.holds if isinstance(kind, MarkedType) else kind
 
 
 def behind(key: Sequence[sa.ColumnElement[Any]], values: Sequence[Any]) -> sa.ColumnElement[bool]:
@@ -65,14 +72,20 @@ def encoded(values: Sequence[Any]) -> list[Any]:
     return [_encoded(each) for each in values]
 
 
-def decoded(values: Sequence[Any], types: Sequence[sa.types.TypeEngine[Any]]) -> list[Any]:
+def decoded(values: Sequence[Any], types: Sequence[SqlType]) -> list[Any]:
     """Return the cells of a key as they were, by the declared types of its columns."""
     return [_decoded(value, kind) for value, kind in zip(values, types, strict=True)]
 
 
-def cells(values: Iterable[Any]) -> list[Any]:
-    """Return cells of a Message as the Python objects that drivers understand."""
-    return [each.item() if isinstance(each, np.generic) else each for each in values]
+def last_of(chunk: Message, fields: Sequence[sa.Column[Any]]) -> list[Any]:
+    """Return the key of the last row of a Message, as what SQLAlchemy takes.
+
+    Args:
+        chunk: The rows, at least one.
+        fields: The columns of the key.
+    """
+    row = chunk[-1:]
+    return [column_cells(row, str(field.name), field)[0] for field in fields]
 
 
 def _encoded(value: Any) -> Any:
@@ -87,10 +100,10 @@ def _encoded(value: Any) -> Any:
     raise WrongType(f"A key holds {value!r} ({type(value).__name__}); that cannot be a position.")
 
 
-def _decoded(value: Any, kind: sa.types.TypeEngine[Any]) -> Any:
+def _decoded(value: Any, kind: SqlType) -> Any:
     if isinstance(value, str):
         for types, decode in _DECODERS:
-            if isinstance(kind, types):
+            if isinstance(_held(kind), types):
                 return decode(value)
     return value
 

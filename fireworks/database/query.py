@@ -252,11 +252,12 @@ class QuerySource(Source):
     # -- keys -------------------------------------------------------------------------------------
 
     def _key_fields(self) -> list[sa.Column[Any]]:
-        return [field for field in self._rows.fields if field.name in self._rows.key]
+        fields = {field.name: field for field in self._rows.fields}
+        return [fields[name] for name in self._rows.key]
 
     def _key_of(self, chunk: Message) -> Key:
         """Return the key of the last row of a chunk."""
-        return keyset.cells(chunk[name].iloc[-1] for name in self._rows.key)
+        return keyset.last_of(chunk, self._key_fields())
 
     def _last_key(self, connection: sa.Connection) -> Key | None:
         columns = [self._rows.columns[each] for each in self._rows.key]
@@ -294,8 +295,8 @@ class QuerySource(Source):
             cells = [table[name].to_numpy() for name in self._rows.key]
             same = np.logical_and.reduce([each[1:] == each[:-1] for each in cells])
             if same.any():
-                row = np.flatnonzero(same)[0]
-                values = keyset.cells(each[row] for each in cells)
+                row = int(np.flatnonzero(same)[0])
+                values = keyset.last_of(table[: row + 1], self._key_fields())
                 shown = ", ".join(f"{n} = {v!r}" for n, v in zip(self.key, values, strict=True))
                 raise WrongValue(
                     f"The key of {self!r} does not tell its rows apart: there are several with "
