@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _SKIPPED_KEPT = 1_000
 
+_IMPLEMENTED = ("read", "stream", "transform", "flow", "reorder", "change")
+
 
 class _NumRowsOfTheInput:
     """``num_rows`` of the input, until a subclass or an object has its own."""
@@ -61,6 +63,10 @@ class Source(Node):
     A public attribute or method that a source does not have is looked up on its inputs, upwards,
     until a source has it.
 
+    Sources of the library that only choose and order rows implement ``reorder`` instead; a change
+    that depends on the row's number implements ``change`` in place of ``transform``; and those that
+    combine streams implement ``flow`` in place of ``stream``.
+
     Args:
         inputs: The source to read from, or a dict of named ones. It can also be bound later, once,
             with ``reader >> source``.
@@ -73,6 +79,8 @@ class Source(Node):
         epoch_aware: Whether ``read`` understands epoch-extended rows (see ``read``).
         passes_rows: Whether `read` hands its rows up as they come, so that they are checked
             further up.
+        reorders: Whether its rows are its one input's, in the order that `reorder` tells.
+        changes: Whether its rows are its one input's, put through `change`.
         needs_inputs: Whether a source of this class is useless without an input. By itself, a class
             that transforms, or that reads in more than one way, is.
         skipped: The last rows that were left out, with their reasons, at most 1,000.
@@ -81,6 +89,8 @@ class Source(Node):
 
     epoch_aware: ClassVar[bool] = False
     passes_rows: bool = False
+    reorders: bool = False
+    changes: bool = False
     _methods: ClassVar[frozenset[str]] = frozenset()
 
     statistics: Statistics
@@ -100,14 +110,19 @@ class Source(Node):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = {name for name in ("read", "stream", "transform", "flow") if name in cls.__dict__}
+        own = {name for name in _IMPLEMENTED if name in cls.__dict__}
         cls._methods = cls._methods | own
+        cls.reorders = "reorder" in cls._methods and "read" not in cls._methods
+        cls.changes = bool(cls._methods & {"transform", "change"}) and "read" not in cls._methods
         if "read" in own:
             cls.read = guarded(cls.__dict__["read"])
-        if "transform" in own:
+        if own & {"transform", "change"}:
             cls.epoch_aware = cls.passes_rows = True
+        if "reorder" in own:
+            cls.epoch_aware = True
         if "needs_inputs" not in cls.__dict__:
-            cls.needs_inputs = "transform" in cls._methods or len(cls._methods) > 1
+            has_input = cls._methods & {"transform", "change", "reorder"}
+            cls.needs_inputs = bool(has_input) or len(cls._methods) > 1
 
     def __new__(
         cls, *args: object, inputs: object = None, name: str | None = None, **options: object
@@ -150,9 +165,11 @@ class Source(Node):
             WrongType: The source is a stream.
             RowOutOfRange: A row is negative, or there are no rows.
         """
-        if "transform" not in self._methods:
+        if self.reorders:
+            return self.input.read(self.reorder(rows))
+        if not self.changes:
             self.require_index()
-        return self.checked(self.input.read(rows))
+        return self.change(self.input.read(rows), rows)
 
     def stream(self, start: Any = None) -> Iterator[Message | tuple[Message, Any]]:
         """Yield Messages of any length, or ``(message, position)`` pairs.
@@ -166,6 +183,19 @@ class Source(Node):
     def transform(self, message: Message) -> Message:
         """Return the rows of ``message``, changed: as many, in the same order."""
         raise NotImplementedError(f"{self!r} does not transform")
+
+    def reorder(self, rows: Rows) -> Rows:
+        """Return which epoch-extended rows of the one input stand at these places."""
+        raise NotImplementedError(f"{self!r} does not reorder")
+
+    def change(self, message: Message, rows: Rows) -> Message:
+        """Return rows of the one input, changed.
+
+        Args:
+            message: The rows; to be left as they are.
+            rows: Their epoch-extended numbers.
+        """
+        return self.checked(message)
 
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield ``(message, position)`` pairs behind a position, within a run.
@@ -201,7 +231,7 @@ class Source(Node):
         """Whether rows can be read in any order, by index."""
         if self._methods == frozenset({"read"}):
             return True
-        if "read" not in self._methods and "transform" not in self._methods:
+        if not self._methods - {"stream", "flow"}:
             return False
         return bool(self._inputs) and all(each.indexed for each in self._inputs.values())
 
@@ -226,13 +256,26 @@ class Source(Node):
     def prepare(self) -> None:
         """Do early what else is done at the first read: scan, fit, build an index."""
 
+    def begins(self, run: Run) -> None:
+        """Hear that a run over this source begins: only then may its rows be others than before."""
+
+    def rows_moved(self, kept: int) -> None:
+        """Hear that the input's rows from ``kept`` on are others than before; tell it downstream.
+
+        A source that keeps something by row numbers drops it here.
+        """
+        below = kept if self.passes_rows else 0
+        for source in self.outputs:
+            if not source.closes_loops:
+                source.rows_moved(below)
+
     def describe(self) -> dict[str, Any]:
         """Return what decides the rows besides class and inputs; small, JSON-able, unchanging."""
         return {}
 
     def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
         """Return which rows of each input the given epoch-extended rows are made of."""
-        return dict.fromkeys(self._inputs, rows)
+        return dict.fromkeys(self._inputs, self.reorder(rows) if "reorder" in self._methods else rows)
 
     def expect(self, rows: Rows, deadline: float | None) -> Rows:
         """Hear that rows will be needed; return those that have to come from upstream."""
@@ -257,6 +300,13 @@ class Source(Node):
     def own_rows(self) -> Message | None:
         """Return the part of `own_state` that is too large for it; None for nothing."""
         return None
+
+    def restore_rows(self, state: Mapping[str, Any] | None) -> None:
+        """Take back, from `own_state`, which rows the epoch has; positions are among these.
+
+        Raises:
+            StateMismatch: They are no longer to be had; nothing has been changed yet.
+        """
 
     def restore_own(self, state: Mapping[str, Any] | None, rows: Message | None) -> None:
         """Take back what `own_state` and `own_rows` gave."""

@@ -101,11 +101,10 @@ class Graph:
             key: Pass(each, shared, starts[key][1], owns_run=False)
             for key, each in self.sinks.items()
         }
-        ends = frozenset(map(id, sinks))
         try:
             while passes:
                 step: dict[str, Message] = {}
-                with one_step(ends):
+                with one_step(shared.apart):
                     for key in list(passes):
                         item = next(passes[key], None)
                         if item is None:

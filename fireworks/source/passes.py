@@ -10,6 +10,7 @@ import numpy as np
 
 from fireworks.message import Message
 from fireworks.source import state
+from fireworks.source.path import Path
 from fireworks.source.rings import Position
 from fireworks.source.run import ROWS_PER_READ, Run
 
@@ -59,7 +60,7 @@ class Pass(Iterator[Message]):
             size = source.item_rows
             self._handed_out = start or 0
             self._length: int | None = -(-source.num_rows // size)
-            self._steps = _items(source, run.epoch, size, self._handed_out)
+            self._steps = _items(source, run, size, self._handed_out)
         else:
             self._length = source.items_of_last_pass
             self._steps = run.open(source, start)
@@ -76,7 +77,10 @@ class Pass(Iterator[Message]):
             raise
         self.position = position
         self._handed_out += 1
-        self._source.note(self.epoch, position, finished=self._handed_out == self._length)
+        finished = self._handed_out == self._length
+        self._source.note(self.epoch, position, finished=finished)
+        if finished and self._indexed and self._run is not None:
+            self._run.close()  # loops that know the length never come back
         return item
 
     def state_dict(self) -> dict[str, Any]:
@@ -102,27 +106,28 @@ class Pass(Iterator[Message]):
 
 
 def _items(
-    source: Source, epoch: int, size: int, start: int
+    source: Source, run: Run, size: int, start: int
 ) -> Generator[tuple[Message, Position]]:
     """Yield the items of an epoch of an indexed source; the position counts items."""
     num_rows = source.num_rows
-    first = epoch * num_rows
+    first = run.epoch * num_rows
     together = ROWS_PER_READ if size == 1 else 1  # batches are what was asked for
     length = -(-num_rows // size)
+    path = Path(source, run.apart, end=first + num_rows)
     announce = _announcer(source, first, start * size)
     announces_first = source.reads_together
     for item in range(start, length, together):
         begin, end = item * size, min((item + together) * size, num_rows)
         if announce is not None and announces_first:
             announce(begin, end)
-        block = source.read(np.arange(first + begin, first + end))
+        block = path.read(first + begin, first + end)
         if announce is not None and not announces_first:
             announce(end, end)  # no row waits for those behind it to be announced
         if together == 1:
             yield block, item + 1
         else:
-            for i in range(0, len(block), size):
-                yield block[i : i + size], item + i // size + 1
+            for i in range(len(block)):
+                yield block[i : i + 1], item + i + 1
 
 
 def _announcer(source: Source, first: int, start: int) -> Callable[[int, int], None] | None:

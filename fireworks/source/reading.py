@@ -104,8 +104,7 @@ def guarded(read: Read) -> Read:
                 message = read(self, rows)
             return message
         except Exception as error:
-            shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
-            error.add_note(f"while {self!r} read {len(rows)} rows: {shown}")
+            located(error, self, rows)
             raise
         finally:
             spent = perf_counter() - began
@@ -115,6 +114,19 @@ def guarded(read: Read) -> Read:
                 _current.reset(token)
 
     return wrapper
+
+
+def unguarded(source: Source) -> Callable[[Rows], Message]:
+    """Return a source's ``read`` without what `guarded` adds: for who does that for many reads."""
+    read = source.read
+    plain = getattr(read, "__wrapped__", None)
+    return read if plain is None else plain.__get__(source)
+
+
+def located(error: Exception, source: Source, rows: Rows) -> None:
+    """Note with an error which rows of which source it kept from being read."""
+    shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
+    error.add_note(f"while {source!r} read {len(rows)} rows: {shown}")
 
 
 def timed(source: Source, flow: Generator[Any]) -> Generator[Any]:

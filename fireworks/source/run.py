@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from fireworks.message import Message, concat
 from fireworks.source import wiring
+from fireworks.source.path import Path
 from fireworks.source.reading import timed
 from fireworks.source.rings import Flow, Laggard, Position, Ring
 
@@ -37,6 +36,12 @@ class Run:
         ring: Chunks of a shared stream that are kept for the reader that lags.
         threaded: Whether readers run in threads of their own, so that one can wait for another
             that has not begun.
+
+    Attributes:
+        epoch: The epoch.
+        apart: The ``id`` of the graph's ends where there are several: another end may read them
+            too.
+        ended: Whether it is over.
     """
 
     def __init__(
@@ -55,6 +60,11 @@ class Run:
         self._lock = threading.Lock()
         self._rings: dict[int, Ring] = {}
         self._readers = _readers(sinks)
+        self.apart = frozenset(map(id, sinks)) if len(sinks) > 1 else frozenset[int]()
+        self._at_end: list[Callable[[], None]] = []
+        self.ended = False
+        for source in dict.fromkeys(each for sink in sinks for each in wiring.upstream(sink)):
+            source.begins(self)
 
     def open(self, source: Source, start: Position = None, *, reader: Source | None = None) -> Flow:
         """Yield the rows of a source behind a position, in chunks, each with its position.
@@ -81,15 +91,22 @@ class Run:
                 )
         return ring.reader(repr(reader) if reader is not None else "the end of the graph", start)
 
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Call something when the run ends."""
+        self._at_end.append(call)
+
     def close(self) -> None:
-        """Let go of the shared streams."""
+        """Let go of the shared streams, and of what else lasts as long as the run."""
+        self.ended = True
         for ring in self._rings.values():
             ring.close()
         self._rings.clear()
+        while self._at_end:
+            self._at_end.pop()()
 
     def _flow(self, source: Source, start: Position) -> Flow:
         if source.indexed:
-            return _blocks(source, self.epoch, start or 0)
+            return _blocks(source, self, start or 0)
         flow = timed(source, source.flow(self, start))
         loops = [each for each in source.outputs if each.closes_loops]
         return _sending(flow, loops) if loops else flow
@@ -103,13 +120,15 @@ def _sending(flow: Flow, loops: Sequence[Any]) -> Flow:
         yield message, position
 
 
-def _blocks(source: Source, epoch: int, start: int) -> Flow:
+def _blocks(source: Source, run: Run, start: int) -> Flow:
     """Yield an epoch of an indexed source; the position counts its rows."""
     num_rows, size = source.num_rows, source.item_rows
     step = size if size > 1 else ROWS_PER_READ
+    first = run.epoch * num_rows
+    path = Path(source, run.apart, end=first + num_rows)
     while start < num_rows:
         stop = min(start + step - start % step, num_rows)
-        yield source.read(np.arange(epoch * num_rows + start, epoch * num_rows + stop)), stop
+        yield path.read(first + start, first + stop), stop
         start = stop
 
 

@@ -98,10 +98,12 @@ def restore(
     graph, here = source.graph_description()
     if lines != here:
         raise StateMismatch(f"The state belongs to another graph. {_difference(lines, here)}")
-    position = _of_this_rank(source, position, ranks)
     for key in own:
         if own[key].get("rows") and key not in rows:
             raise StateMismatch(f"The state of {key!r} has rows beside it; they are missing here.")
+    for key, each in graph.items():
+        each.restore_rows(own.get(key))
+    position = _of_this_rank(source, position, ranks)
     for key, each in graph.items():
         each.restore_own(own.get(key), rows.get(key))
     return epoch, position

@@ -43,8 +43,6 @@ class BatchingSource(Source):
         ColumnNotFound: (when read) there is no such column.
     """
 
-    epoch_aware = True
-
     def __init__(
         self,
         batch_size: int,
@@ -91,10 +89,6 @@ class BatchingSource(Source):
         """Whether the input does, or the rows come in buckets."""
         return self.bucket_by is not None or self.input.varies
 
-    def read(self, rows: Rows) -> Message:
-        """Return the rows asked for, whatever their batches."""
-        return self.input.read(self._above(rows))
-
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield exact batches of a streamed input."""
         if self.bucket_by is not None:
@@ -111,14 +105,16 @@ class BatchingSource(Source):
                 batch = concat([batch, batch.take(np.arange(missing) % len(batch))])
             yield batch, rows.position
 
-    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
-        """Return the input's rows that stand at these places."""
-        return dict.fromkeys(self.inputs, self._above(rows))
-
     def prepare(self) -> None:
         """Measure the lengths for ``bucket_by``."""
         if self.bucket_by is not None:
             self._order(0)
+
+    def rows_moved(self, kept: int) -> None:
+        """Measure the lengths again for ``bucket_by``."""
+        self._lengths = None
+        self._orders.clear()
+        super().rows_moved(kept)
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the batches."""
@@ -130,7 +126,8 @@ class BatchingSource(Source):
             "seed": self._seed,
         }
 
-    def _above(self, rows: Rows) -> Rows:
+    def reorder(self, rows: Rows) -> Rows:
+        """Return the input's rows that stand at these places."""
         if not len(rows) or self.passes_rows:
             return rows
         epochs, places = np.divmod(rows, self.num_rows)

@@ -34,8 +34,6 @@ class FilterSource(Source):
         WrongType: (when read) ``keep`` returned something else than booleans.
     """
 
-    epoch_aware = True
-
     def __init__(
         self,
         keep: Keep,
@@ -72,9 +70,12 @@ class FilterSource(Source):
                 masks = [self._mask(block) for block in self.input.blocks()]
                 self._kept = np.flatnonzero(np.concatenate([np.empty(0, bool), *masks]))
 
-    def read(self, rows: Rows) -> Message:
-        """Return rows that pass, by their number among those that do."""
-        return self.input.read(self._above(rows))
+    def rows_moved(self, kept: int) -> None:
+        """Scan the input again where it was scanned; that rows were added does not matter to it."""
+        if self._kept is not None:
+            self._kept = None
+            self.prepare()
+        super().rows_moved(0)
 
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield what passes of each chunk."""
@@ -82,9 +83,13 @@ class FilterSource(Source):
             mask = self._mask(message)
             yield (message if mask.all() else message[mask]), position
 
-    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
-        """Return the numbers that the rows have in the input."""
-        return dict.fromkeys(self.inputs, self._above(rows))
+    def reorder(self, rows: Rows) -> Rows:
+        """Return the numbers that rows that pass have in the input."""
+        kept = self._kept
+        if kept is None or not len(rows):
+            return rows
+        epochs, places = np.divmod(rows, len(kept))
+        return epochs * self.input.num_rows + kept[places]
 
     def describe(self) -> dict[str, Any]:
         """Return the function's name."""
@@ -95,13 +100,6 @@ class FilterSource(Source):
         if not isinstance(self._keep, _GoesTo):  # a router looks after its own
             check_travels(self, self._keep)
         return super().__getstate__()
-
-    def _above(self, rows: Rows) -> Rows:
-        kept = self._kept
-        if kept is None or not len(rows):
-            return rows
-        epochs, places = np.divmod(rows, len(kept))
-        return epochs * self.input.num_rows + kept[places]
 
     def _mask(self, message: Message) -> NDArray[np.bool_]:
         mask = np.asarray(self._keep(message))

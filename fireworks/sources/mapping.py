@@ -47,10 +47,6 @@ class MapSource(Source):
         WrongLength: (when read) the function returned another number of rows.
     """
 
-    epoch_aware = True
-    passes_rows = True
-    needs_inputs = True
-
     def __init__(
         self,
         function: Callable[..., Any] | Mapping[str, Callable[..., Any]],
@@ -72,9 +68,8 @@ class MapSource(Source):
         """Whether an epoch differs from others: with a seed always."""
         return self.seed is not None or super().varies
 
-    def read(self, rows: Rows) -> Message:
-        """Return the rows asked for, changed."""
-        message = self.input.read(rows)
+    def change(self, message: Message, rows: Rows) -> Message:
+        """Return the rows, changed."""
         if self.seed is None:
             return self._changed(message, rows, 0)
         epochs, places = np.divmod(rows, max(1, self.num_rows))

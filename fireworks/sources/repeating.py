@@ -30,8 +30,6 @@ class RepeaterSource(Source):
         WrongValue: ``times`` is no integer of at least 1.
     """
 
-    epoch_aware = True
-
     def __init__(
         self,
         times: int,
@@ -49,9 +47,9 @@ class RepeaterSource(Source):
         """Rows of the input, times over."""
         return self.times * self.input.num_rows
 
-    def read(self, rows: Rows) -> Message:
-        """Return the rows asked for: an epoch of this source is several of its input's."""
-        return self.input.read(rows)
+    def reorder(self, rows: Rows) -> Rows:
+        """Return the same rows: an epoch of this source is several of its input's."""
+        return rows
 
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield a stream several times; each time as an epoch of its own."""

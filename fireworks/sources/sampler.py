@@ -50,8 +50,6 @@ class SamplerSource(Source):
         WrongLength: (when read) not one weight per row.
     """
 
-    epoch_aware = True
-
     def __init__(
         self,
         weights: ArrayLike | str | None = None,
@@ -85,6 +83,7 @@ class SamplerSource(Source):
         self._steps_ahead = lookahead
         self._batch_size = batch_size or 1
         self._row_column = row_column
+        self.reorders = row_column is None
         self._balance = balance
         self._column = weights if isinstance(weights, str) else None
         self._weights: Weights | None = None
@@ -121,11 +120,7 @@ class SamplerSource(Source):
 
     def read(self, rows: Rows) -> Message:
         """Return the rows drawn at these places."""
-        return self._with_numbers(self._above(rows))
-
-    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
-        """Return the rows drawn at these places."""
-        return dict.fromkeys(self.inputs, self._above(rows))
+        return self._with_numbers(self.reorder(rows))
 
     def prepare(self) -> None:
         """Read the column that holds the weights, or count the values to balance."""
@@ -249,7 +244,8 @@ class SamplerSource(Source):
         uniform = np.random.default_rng([self.seed, epoch, step]).random(size)
         return epoch * self.input.num_rows + self._chosen(uniform)
 
-    def _above(self, rows: Rows) -> Rows:
+    def reorder(self, rows: Rows) -> Rows:
+        """Return the rows drawn at these places."""
         if not len(rows):
             return rows
         epochs, places = np.divmod(rows, self.num_rows)

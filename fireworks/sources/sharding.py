@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 
 from fireworks.errors import WrongLength, WrongValue
-from fireworks.message import Message
 from fireworks.source import Rows, Source
 
 
@@ -31,9 +30,6 @@ class ShardSource(Source):
         WrongValue: The rank is not one of the world's.
         WrongLength: (when read) ``"error"``, and the rows cannot be dealt out evenly.
     """
-
-    epoch_aware = True
-    needs_inputs = True
 
     def __init__(
         self,
@@ -66,21 +62,14 @@ class ShardSource(Source):
         """The world."""
         return self.world
 
-    def read(self, rows: Rows) -> Message:
-        """Return rows of this rank."""
-        return self.input.read(self._above(rows))
-
-    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
+    def reorder(self, rows: Rows) -> Rows:
         """Return where this rank's rows stand in the order of all."""
-        return dict.fromkeys(self.inputs, self._above(rows))
-
-    def describe(self) -> dict[str, Any]:
-        """Return what all ranks have in common."""
-        return {"uneven": self.uneven}
-
-    def _above(self, rows: Rows) -> Rows:
         if not len(rows):
             return rows
         epochs, places = np.divmod(rows, self.num_rows)
         total = self.input.num_rows
         return epochs * total + (places * self.world + self.rank) % total
+
+    def describe(self) -> dict[str, Any]:
+        """Return what all ranks have in common."""
+        return {"uneven": self.uneven}

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from fireworks.errors import WrongType, WrongValue
-from fireworks.message import Message
 from fireworks.source import Reader, Rows, Run, Source
 from fireworks.source.reading import checked, extremes
 from fireworks.source.rings import Flow, Position
@@ -45,7 +44,6 @@ class ShufflerSource(Source):
         WrongValue: The window is below 2.
     """
 
-    epoch_aware = True
     passes_rows = True  # they are checked where they change places
 
     def __init__(
@@ -71,10 +69,6 @@ class ShufflerSource(Source):
         """Always: every epoch has an order of its own."""
         return True
 
-    def read(self, rows: Rows) -> Message:
-        """Return the rows at these places of the shuffled order."""
-        return self.input.read(self._above(rows))
-
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield the rows of a stream, shuffled window by window."""
         if self.window is None:
@@ -89,10 +83,6 @@ class ShufflerSource(Source):
             number += 1
             yield window.take(order), {"window": number, "input": rows.position}
 
-    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
-        """Return the rows that stand at these places."""
-        return dict.fromkeys(self.inputs, self._above(rows))
-
     def order(self, epoch: int) -> Rows:
         """Return the whole order of an epoch: which row of the input stands at each place."""
         return self._shuffled(epoch, np.arange(self.num_rows))
@@ -101,7 +91,8 @@ class ShufflerSource(Source):
         """Return what the orders are drawn from."""
         return {"seed": self.seed, "window": self.window}
 
-    def _above(self, rows: Rows) -> Rows:
+    def reorder(self, rows: Rows) -> Rows:
+        """Return the rows that stand at these places of the shuffled order."""
         if not len(rows):
             return rows
         num_rows = self.num_rows

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fireworks.errors import RowOutOfRange, WrongType, WrongValue
-from fireworks.message import Message
+from fireworks.errors import RowOutOfRange, RowsVanished, WrongType, WrongValue
 from fireworks.source import Rows, Source
 
 
@@ -26,9 +25,6 @@ class SubsetSource(Source):
         WrongType: The indices are no one-dimensional array of integers.
         RowOutOfRange: (when read) an index lies outside of the input.
     """
-
-    epoch_aware = True
-    needs_inputs = True
 
     def __init__(
         self,
@@ -52,13 +48,19 @@ class SubsetSource(Source):
         """Rows chosen."""
         return len(self.chosen)
 
-    def read(self, rows: Rows) -> Message:
-        """Return the chosen rows at these places."""
-        return self.input.read(self._above(rows))
+    def rows_moved(self, kept: int) -> None:
+        """Refuse to go on where the numbers chosen would be those of other rows.
 
-    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
-        """Return which rows of the input were chosen."""
-        return dict.fromkeys(self.inputs, self._above(rows))
+        Raises:
+            RowsVanished: They would: a row of the test set could become one of the training set.
+        """
+        if self.chosen.size and self.chosen.max() >= kept:
+            raise RowsVanished(
+                f"{self!r} chose rows by their numbers, and the rows of {self.input!r} from {kept} "
+                "on are others now. Choose again (train_test_split does), or choose by what rows "
+                "hold: FilterSource, RouterSource."
+            )
+        super().rows_moved(self.num_rows)
 
     def describe(self) -> dict[str, Any]:
         """Return a digest of the choice."""
@@ -66,7 +68,8 @@ class SubsetSource(Source):
             self._digest = hashlib.sha256(self.chosen.tobytes()).hexdigest()[:16]
         return {"rows": len(self.chosen), "digest": self._digest}
 
-    def _above(self, rows: Rows) -> Rows:
+    def reorder(self, rows: Rows) -> Rows:
+        """Return which rows of the input were chosen."""
         epochs, places = np.divmod(rows, max(1, self.num_rows))
         chosen, num_rows = self.chosen[places], self.input.num_rows
         if chosen.size and (chosen.min() < 0 or chosen.max() >= num_rows):
