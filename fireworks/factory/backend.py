@@ -1,4 +1,8 @@
-"""Where the attempts of a sweep run: the interface under the Factory."""
+"""Where the attempts of a sweep run: the interface under the Factory.
+
+Four methods make a backend: submit, send, poll and kill. One that has something to prepare, to wake
+or to free has also start, wake and close. All pass the tests in ``tests/factory/test_backends.py``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,10 @@ class Job:
 
     Attributes:
         id: A token of 32 characters that no other attempt has.
-        description: What the process is told first: trial, attempt, params, seed and so on.
+        description: What the process is told: ``trial, attempt, params, seed, experiment`` (its
+            folder), ``train`` (its import name, or None), ``objective``, and what it is to keep to:
+            ``threads``, ``devices``, ``memory`` (bytes above what it begins with) and ``progress``
+            (seconds between its signs of life); the last three may be None or missing.
         train: Descriptor of a file with the pickle of ``train``; None where its name says enough.
         folder: Where ``stdout.txt`` and ``stderr.txt`` go; it exists.
     """
@@ -25,6 +32,11 @@ class Job:
     description: JSON
     train: int | None
     folder: Path
+
+    @property
+    def message(self) -> JSON:
+        """What the attempt's process is sent first."""
+        return {**self.description, "folder": str(self.folder)}
 
 
 @dataclass(frozen=True)
@@ -37,7 +49,12 @@ class Started:
 
 @dataclass(frozen=True)
 class Said:
-    """An attempt's process has sent a message."""
+    """An attempt's process has sent a message.
+
+    ``{"ready": bytes}`` comes first: ``train`` is about to be called, and the process has so much
+    memory of its own. ``{"report": [step, value]}`` waits for an answer, ``{"progress": true}`` is
+    a sign of life, and ``{"end": …}`` says what came of it.
+    """
 
     id: str
     message: JSON
@@ -100,10 +117,18 @@ class Backend(ABC):
             grace: Seconds between the two; 0 kills at once.
         """
 
-    @abstractmethod
-    def wake(self) -> None:
-        """Have :meth:`poll` return, now or when it is next called. Safe in a signal handler."""
+    def start(self) -> None:  # noqa: B027 - one that has nothing to do is a backend, too
+        """Prepare what can be prepared; called before each run of a sweep. Here: nothing.
 
-    @abstractmethod
-    def close(self) -> None:
+        Raises:
+            SweepFailed: No process can be started at all.
+        """
+
+    def wake(self) -> None:  # noqa: B027
+        """Have :meth:`poll` return, now or when it is next called. Safe in a signal handler.
+
+        Here it does nothing, so that Ctrl-C is answered when something has happened.
+        """
+
+    def close(self) -> None:  # noqa: B027
         """End every attempt and free what is held. What runs then is not told of any more."""

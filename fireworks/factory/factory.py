@@ -13,9 +13,11 @@ from fireworks.experiment import Experiment
 from fireworks.factory.backend import Backend
 from fireworks.factory.display import Display
 from fireworks.factory.events import FactoryEvents, Handlers
-from fireworks.factory.fork_server import ForkServer
+from fireworks.factory.isolation import Isolation, check_isolation, open_backend
+from fireworks.factory.limits import Limits
 from fireworks.factory.proposers import as_proposer
 from fireworks.factory.records import Objective, TrialRecord, ranked, to_frame, to_table
+from fireworks.factory.slots import Slots
 from fireworks.factory.sweep import Settings, Sweep
 from fireworks.factory.transport import Transport
 from fireworks.factory.trial import Trial
@@ -51,11 +53,22 @@ class Factory:
         ordered: Trial n is proposed from exactly the results of the trials up to n - ordered, so
             that a sweep is the same for any number of workers up to this one. By default the
             number of workers. A larger number keeps workers busy where trials differ in length.
+        isolation: ``"fork-server"`` forks a fresh process for each attempt from one that has
+            imported everything; ``"warm"`` has each process run many trials, which may notice
+            each other (see :class:`Warm`); ``"spawn"`` starts a fresh interpreter, in seconds. By
+            default the first on Linux and the last on macOS.
         cpus_per_trial: Number of threads that torch may use in a trial.
+        gpus_per_trial: GPUs that a trial sees; a fraction shares one among several trials, 0 hides
+            all. By default each trial sees all.
         time_limit: Seconds that an attempt at a trial may take; it fails then. None: no limit.
+        sweep_time_limit: Seconds that ``run`` may take; what runs then is stopped.
+        progress_limit: Seconds that may pass in an attempt without an iteration of an attached
+            engine, a log or a report; it fails then. None: no limit.
+        memory_limit: Bytes that an attempt may take beyond what its process begins with; it fails
+            then. None: no limit.
         grace: Seconds that a trial has to end by itself when it is stopped.
-        backend: What runs the attempts; by default a :class:`ForkServer` of its own. One that is
-            given stays open, and may serve another Factory afterwards.
+        backend: What runs the attempts, in place of ``isolation``. It stays open, and may serve
+            another Factory afterwards.
 
     Raises:
         WrongType: An argument of the wrong kind.
@@ -77,8 +90,13 @@ class Factory:
         pruner: Any = None,
         retries: int = 0,
         ordered: int | None = None,
+        isolation: Isolation | None = None,
         cpus_per_trial: int = 1,
+        gpus_per_trial: float | None = None,
         time_limit: float | None = None,
+        sweep_time_limit: float | None = None,
+        progress_limit: float | None = None,
+        memory_limit: int | None = None,
         grace: float = 10.0,
         backend: Backend | None = None,
     ) -> None:
@@ -94,12 +112,19 @@ class Factory:
             seed=int.from_bytes(os.urandom(4), "big")
             if seed is None
             else _at_least(0, "seed", seed),
-            time_limit=None if time_limit is None else _seconds("time_limit", time_limit),
+            limits=Limits(
+                trial=_positive("time_limit", time_limit),
+                sweep=_positive("sweep_time_limit", sweep_time_limit),
+                progress=_positive("progress_limit", progress_limit),
+                memory=None if memory_limit is None else _at_least(1, "memory_limit", memory_limit),
+            ),
             grace=_seconds("grace", grace),
         )
+        slots = Slots(settings.workers, gpus_per_trial)
+        self._isolation: Isolation = check_isolation(isolation)
         self._handlers = Handlers(self)
         self._sweep = Sweep(
-            self._objective, as_proposer(propose, sampler), pruner, settings, self._fire
+            self._objective, as_proposer(propose, sampler), pruner, settings, slots, self._fire
         )
         self._experiment = experiment
         self._owns_experiment = False
@@ -256,9 +281,9 @@ class Factory:
 
     def _open_backend(self, train: Transport) -> Backend:
         if self._backend is None:
-            server = ForkServer(train.required, train.modules)
-            self._backend, self._owns_backend = server, True
-            server.start()
+            self._backend = open_backend(self._isolation, train.required, train.modules)
+            self._owns_backend = True
+        self._backend.start()
         return self._backend
 
     def _open_experiment(self) -> Experiment:
@@ -295,3 +320,11 @@ def _seconds(name: str, value: object) -> float:
     if not value >= 0:
         raise WrongValue(f"{name} must be at least 0 seconds, not {value}")
     return float(value)
+
+
+def _positive(name: str, value: object) -> float | None:
+    if value is None:
+        return None
+    if _seconds(name, value) == 0:
+        raise WrongValue(f"{name} must be more than 0 seconds")
+    return _seconds(name, value)

@@ -35,6 +35,7 @@ BASE_MODULES = (
     "fireworks.factory.child",
 )
 OPTIONAL_MODULES = ("torch.utils.tensorboard",)
+_MOST_FILES = 500  # watched for changes: an answer is one packet
 _SIGNALS = (signal.SIGCHLD, signal.SIGTERM)
 
 
@@ -83,7 +84,22 @@ def _preload(modules: list[str], leave_out: list[str]) -> dict[str, Any]:
             offenders[module] = "it uses CUDA when it is imported"
         if offenders:
             break
-    return {"offenders": offenders, "failed": failed}
+    return {"offenders": offenders, "failed": failed, "files": _users_files()}
+
+
+def _users_files() -> list[str]:
+    """The files of modules that are not installed: those that are edited from sweep to sweep."""
+    installed = {sys.prefix, sys.base_prefix, sys.exec_prefix}
+    files = (
+        module.__file__
+        for name, module in list(sys.modules.items())
+        if not name.startswith("fireworks.") and getattr(module, "__file__", None)
+    )
+    return [
+        file
+        for file in files
+        if file and not any(file.startswith(f"{folder}{os.sep}") for folder in installed)
+    ][:_MOST_FILES]
 
 
 class Server:
@@ -98,9 +114,13 @@ class Server:
         self._control = control
         self._parent = parent
         self._attempts: dict[int, str] = {}  # by the pid of the attempt's leader
+        self._alone: set[int] = set()
         self._wake_read, self._wake_write = os.pipe()
-        os.set_blocking(self._wake_read, False)
-        os.set_blocking(self._wake_write, False)
+        # Each attempt's leader that ends without a child says so here, or all processes of the
+        # machine would have to be looked at.
+        self._alone_read, self._alone_write = os.pipe()
+        for descriptor in (self._wake_read, self._wake_write, self._alone_read):
+            os.set_blocking(descriptor, False)
 
     def serve(self) -> None:
         """Answer orders and deaths until the Factory's process goes."""
@@ -162,13 +182,14 @@ class Server:
             for each in _SIGNALS:
                 signal.signal(each, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            os.close(self._wake_read)
-            os.close(self._wake_write)
+            for descriptor in (self._wake_read, self._wake_write, self._alone_read):
+                os.close(descriptor)
             self._control.close()
+            linux.adopt_orphans()
             linux.mark_process(order["attempt"])
-            from fireworks.factory.child import run_attempt
+            from fireworks.factory.child import run_attempts
 
-            run_attempt(files, stdout=order["stdout"], stderr=order["stderr"])
+            run_attempts(files, order["folder"], alone=self._alone_write)
         except BaseException:
             traceback.print_exc()
         finally:
@@ -194,7 +215,8 @@ class Server:
                 _kill_group(dead.si_pid)
             _, status, usage = os.wait4(dead.si_pid, 0)
             if attempt is not None:
-                self._kill_orphans(attempt)
+                if not self._was_alone(dead.si_pid):
+                    linux.kill_marked(attempt)  # what had left its group, too
                 code = os.waitstatus_to_exitcode(status)
                 send_control(
                     self._control,
@@ -206,13 +228,14 @@ class Server:
                     },
                 )
 
-    def _kill_orphans(self, attempt: str) -> None:
-        """Kill what left the attempt's group (setsid); we have adopted it by now."""
-        try:
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return  # we have no children at all: nothing to look for
-        linux.kill_marked(attempt)
+    def _was_alone(self, pid: int) -> bool:
+        """Whether a process that has ended had no children, by its own word."""
+        with suppress(BlockingIOError):
+            said = os.read(self._alone_read, 1 << 16).split()
+            self._alone.update(int(each) for each in said)
+        alone = pid in self._alone
+        self._alone.discard(pid)
+        return alone
 
     def _end(self) -> None:
         for pid in self._attempts:

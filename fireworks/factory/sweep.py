@@ -6,10 +6,9 @@ import hashlib
 import logging
 import socket
 import time
-import uuid
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from fireworks.errors import SweepFailed, WrongType
@@ -18,8 +17,11 @@ from fireworks.factory.display import Display
 from fireworks.factory.events import FactoryEvents
 from fireworks.factory.interrupts import Interrupts
 from fireworks.factory.judge import Verdict, judge
+from fireworks.factory.limits import Limits, Watch
+from fireworks.factory.linux import attempt_token, kill_marked, run_token
 from fireworks.factory.proposers import EndSearch, Proposer
 from fireworks.factory.records import Objective, TrialRecord
+from fireworks.factory.slots import Slots
 from fireworks.factory.wire import JSON
 from fireworks.record.checkpoints import position_to_go_on_from
 
@@ -42,7 +44,7 @@ class Settings:
     retries: int
     threads: int
     seed: int
-    time_limit: float | None
+    limits: Limits
     grace: float
 
 
@@ -52,6 +54,7 @@ class _Running:
 
     record: TrialRecord
     began: float
+    devices: list[str] | None  # the GPUs that it has
     last_words: JSON | None = None
     intent: Verdict | None = None  # what it is to end as, where it is we who end it
 
@@ -72,6 +75,7 @@ class Sweep:
         proposer: Where parameters come from.
         pruner: An Optuna pruner, or None.
         settings: The numbers.
+        slots: Where trials may run.
         fire: Calls the handlers of an event, with the trial that it is about.
     """
 
@@ -81,6 +85,7 @@ class Sweep:
         proposer: Proposer,
         pruner: object,
         settings: Settings,
+        slots: Slots,
         fire: Callable[..., None],
     ) -> None:
         self.records: list[TrialRecord] = []
@@ -93,6 +98,7 @@ class Sweep:
 
             self._pruning = Pruning(pruner, objective)
         self._fire = fire
+        self._slots = slots
         self._begun = False
         self._told = 0  # results that the proposer knows: those of the trials below this number
         self._queue: deque[TrialRecord] = deque()  # waiting for another attempt
@@ -116,6 +122,7 @@ class Sweep:
         self._experiment, self._backend, self._display = experiment, backend, display
         self._train, self._file = train, file
         self._draining = None
+        self._watch = Watch(self.settings.limits)
         self._begin(trials)
         with Interrupts(backend.wake) as interrupts:
             try:
@@ -133,6 +140,8 @@ class Sweep:
     def _begin(self, trials: int) -> None:
         sweep = self._experiment.sweep
         if not self._begun:
+            # What an earlier owner of the experiment left behind, where it was killed.
+            kill_marked(run_token(self._experiment.path))
             sweep.set_objective([(self._objective.metric, self._objective.direction)])
             self._proposer.begin(self._objective, self.settings.seed)
             self._begun = True
@@ -146,6 +155,7 @@ class Sweep:
                 "retries": settings.retries,
                 "cpus_per_trial": settings.threads,
                 "seed": settings.seed,
+                "limits": asdict(settings.limits),
             },
         )
 
@@ -155,10 +165,10 @@ class Sweep:
             self._fill(trials)
             if not self._running:
                 return
-            self._notices.extend(self._backend.poll(self._time_left()))
+            self._notices.extend(self._backend.poll(self._watch.timeout()))
             while self._notices:
                 self._hear(self._notices.popleft())
-            self._end_overdue()
+            self._hold_to_limits()
             while answered < interrupts.count:
                 answered += 1
                 self._interrupt(answered)
@@ -222,7 +232,8 @@ class Sweep:
             self._pruning.restart_trial(record.number)
         folder = record.path / f"attempt-{record.attempts}"
         folder.mkdir(parents=True)
-        attempt = uuid.uuid4().hex
+        attempt = attempt_token(self._experiment.path, record.number, record.attempts)
+        devices = self._slots.take()
         description = {
             "trial": record.number,
             "attempt": record.attempts,
@@ -230,6 +241,9 @@ class Sweep:
             "params": record.params,
             "experiment": str(self._experiment.path),
             "threads": self.settings.threads,
+            "devices": devices,
+            "memory": self.settings.limits.memory,
+            "progress": self.settings.limits.progress_interval,
             "train": self._train,
             "objective": self._objective.metric,
         }
@@ -237,12 +251,14 @@ class Sweep:
         try:
             self._backend.submit(Job(attempt, description, self._file, folder))
         except BaseException as error:
+            self._slots.give_back(devices)
             record.state, record.reason = "stopped", f"no process was started: {error}"
             sweep.finish_attempt(
                 record.number, record.attempts, state="stopped", reason=record.reason
             )
             raise
-        self._running[attempt] = _Running(record, began)
+        self._running[attempt] = _Running(record, began, devices)
+        self._watch.submitted(attempt)
         self._fire(FactoryEvents.TRIAL_STARTED, record)
 
     def _hear(self, notice: Notice) -> None:
@@ -250,13 +266,18 @@ class Sweep:
         record = running.record
         match notice:
             case Started(pid=pid):
+                self._watch.started(notice.id, pid)
                 self._experiment.sweep.set_process(record.number, record.attempts, pid)
-            case Said(message={"report": [step, value]}):
-                self._take_report(notice.id, record, step, value)
             case Said(message=message):
-                running.last_words = message
+                self._watch.heard(notice.id, message)
+                if "report" in message:
+                    self._take_report(notice.id, record, *message["report"])
+                elif "end" in message:
+                    running.last_words = message
             case Ended():
                 del self._running[notice.id]
+                self._watch.ended(notice.id)
+                self._slots.give_back(running.devices)
                 self._finish(running, notice)
 
     def _take_report(self, attempt: str, record: TrialRecord, step: int, value: float) -> None:
@@ -336,24 +357,21 @@ class Sweep:
             self._stop(attempt, Verdict("stopped", reason="stopped by Ctrl-C"))
 
     def _stop(self, attempt: str, intent: Verdict) -> None:
+        self._watch.ended(attempt)
         self._running[attempt].intent = intent
         self._backend.kill(attempt, grace=self.settings.grace)
 
-    def _time_left(self) -> float | None:
-        """Seconds until the next attempt reaches its time limit; None where none will."""
-        limit = self.settings.time_limit
-        began = [each.began for each in self._running.values() if each.intent is None]
-        if limit is None or not began:
-            return None
-        return max(0.0, min(began) + limit - time.monotonic())
-
-    def _end_overdue(self) -> None:
-        limit = self.settings.time_limit
-        if limit is None:
+    def _hold_to_limits(self) -> None:
+        for attempt, reason in self._watch.exceeded():
+            self._stop(attempt, Verdict("failed", reason=reason))
+        over = self._watch.sweep_exceeded()
+        if over is None:
             return
+        self._draining = over
+        logger.warning("%s: what runs is stopped", over)
         for attempt, running in self._running.items():
-            if running.intent is None and time.monotonic() - running.began >= limit:
-                self._stop(attempt, Verdict("failed", reason=f"over its time limit of {limit:g} s"))
+            if running.intent is None:
+                self._stop(attempt, Verdict("stopped", reason=over))
 
     def _abandon(self, reason: str) -> None:
         """End what runs, and record it as stopped; nothing is told to handlers any more."""
@@ -365,7 +383,9 @@ class Sweep:
                 continue
             notice = self._notices.popleft()
             if isinstance(notice, Ended):
-                record = self._running.pop(notice.id).record
+                running = self._running.pop(notice.id)
+                record = running.record
+                self._slots.give_back(running.devices)
                 record.state, record.reason = "stopped", reason
                 self._experiment.sweep.finish_attempt(
                     record.number,

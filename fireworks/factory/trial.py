@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from multiprocessing.connection import Connection
 from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
 from fireworks.errors import WrongType, WrongValue, suggest
-from fireworks.factory.wire import JSON, receive, send
+from fireworks.factory.progress import Progress
+from fireworks.factory.wire import JSON, Pipe
 
 if TYPE_CHECKING:
     from ignite.engine import Engine
@@ -35,17 +35,19 @@ class Trial:
             torch's generators are seeded with it already.
     """
 
-    def __init__(self, job: JSON, connection: Connection) -> None:
+    def __init__(self, job: JSON, pipe: Pipe) -> None:
         self.params: Mapping[str, Any] = MappingProxyType(job["params"])
         self.number: int = job["trial"]
         self.attempt: int = job["attempt"]
         self.seed: int = job["seed"]
         self._experiment_path: str = job["experiment"]
-        self._connection = connection
+        self._pipe = pipe
         self._process = os.getpid()
         self._lock = Lock()
         self._reported: set[int] = set()
         self._prune = False
+        interval: float | None = job.get("progress")
+        self._progress = None if interval is None else Progress(pipe, self._lock, interval)
 
     def __repr__(self) -> str:
         return f"<Trial {self.number}, attempt {self.attempt}: {dict(self.params)}>"
@@ -55,7 +57,10 @@ class Trial:
         """The experiment, writing what belongs to this trial; closed when ``train`` returns."""
         from fireworks.experiment import open_attempt
 
-        return open_attempt(self._experiment_path, self.number, self.attempt)
+        experiment = open_attempt(self._experiment_path, self.number, self.attempt)
+        if self._progress is not None:
+            experiment.log = self._progress.counting(experiment.log)
+        return experiment
 
     def close(self) -> None:
         """Write out what was logged. Called when ``train`` has returned or raised."""
@@ -87,8 +92,8 @@ class Trial:
         if os.getpid() != self._process:
             raise WrongValue("report was called in another process than the trial's own")
         with self._lock:
-            send(self._connection, {"report": [step, number]})
-            self._prune = receive(self._connection)["prune"]
+            self._pipe.send({"report": [step, number]})
+            self._prune = self._pipe.receive()["prune"]
         self._reported.add(step)
         if self._prune:
             raise TrialPruned(f"pruned after step {step}")
@@ -143,6 +148,9 @@ class Trial:
                 )
             self.report(engine.state.epoch, metrics[report])
 
+        if self._progress is not None:
+            for engine in (trainer, evaluator):
+                engine.add_event_handler(Events.ITERATION_COMPLETED, self._progress.tick)
         # Before the loggers, which flush at the end of an epoch: what was evaluated included.
         trainer.add_event_handler(Events.EPOCH_COMPLETED, evaluate)
         ExperimentLogger(self.experiment).attach(trainer, evaluator)

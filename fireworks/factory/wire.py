@@ -4,23 +4,72 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Sequence
-from multiprocessing.connection import Connection
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, TypeAlias, final
 
 JSON: TypeAlias = dict[str, Any]
 
 _LARGEST = 1 << 18
+_READ = 1 << 16
 
 
-def send(connection: Connection, message: JSON) -> None:
-    """Send one object to the other end of an attempt's pipe."""
-    connection.send_bytes(json.dumps(message).encode())
+@final
+class Pipe:
+    """One end of an attempt's pipe, which carries JSON objects, a line each. For one thread.
 
+    Args:
+        end: A stream socket; the pipe owns it.
 
-def receive(connection: Connection) -> JSON:
-    """Wait for one object; EOFError where the other end is gone."""
-    return json.loads(connection.recv_bytes())
+    Attributes:
+        closed: Whether the other end is known to be gone.
+    """
+
+    def __init__(self, end: socket.socket) -> None:
+        self._socket = end
+        self._unread = bytearray()
+        self.closed = False
+
+    def fileno(self) -> int:
+        """The descriptor, for those who wait for it."""
+        return self._socket.fileno()
+
+    def send(self, message: JSON) -> None:
+        """Send one object; OSError where the other end is gone."""
+        self._socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def receive(self) -> JSON:
+        """Wait for one object; EOFError where the other end is gone."""
+        while (end := self._unread.find(b"\n")) < 0:
+            if not self._read(0):
+                raise EOFError("the other end of the pipe is gone")
+        return self._take(end)
+
+    def arrived(self) -> Iterator[JSON]:
+        """The objects that are there, without waiting: also not for the rest of one."""
+        with suppress(BlockingIOError):
+            while self._read(socket.MSG_DONTWAIT) == _READ:
+                pass
+        while (end := self._unread.find(b"\n")) >= 0:
+            yield self._take(end)
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
+
+    def _read(self, flags: int) -> int:
+        try:
+            content = self._socket.recv(_READ, flags)
+        except ConnectionResetError:
+            content = b""
+        self._unread += content
+        self.closed = not content
+        return len(content)
+
+    def _take(self, end: int) -> JSON:
+        line = bytes(self._unread[:end])
+        del self._unread[: end + 1]
+        return json.loads(line)
 
 
 def send_control(control: socket.socket, message: JSON, files: Sequence[int] = ()) -> None:
