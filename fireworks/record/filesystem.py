@@ -69,5 +69,6 @@ def refuse_network(path: Path) -> None:
         raise WrongValue(
             f"{str(path)!r} lies on a network file system ({kind}), where SQLite's write-ahead "
             "log is not safe: it could be damaged without notice. Use a folder on a local disk "
-            "(root=…) and copy the run with .archive() afterwards. Reading it here is possible."
+            "(root=…) and copy the run with .archive() afterwards, or keep the tables on a server "
+            "(store='postgresql://…'). Reading it here is possible."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
@@ -131,7 +131,7 @@ class PostgreSQLStore(Store):
         made = PostgreSQLConnection(connection)
         made.execute(
             "SELECT set_config('search_path', ?, false), set_config('lock_timeout', ?, false)",
-            (f"{quoted(self.name)}, pg_temp", f"{BUSY_SECONDS:.0f}s"),
+            (f"{quoted(self.name)}, pg_temp", f"{round(BUSY_SECONDS * 1000)}ms"),
         )
         return made
 
@@ -148,17 +148,18 @@ class PostgreSQLStore(Store):
     @contextmanager
     def transaction(self) -> Generator[Connection]:
         """Run one transaction, with the lock for which all writers wait."""
+        import psycopg
+
         with self.lock, self._explained():
             connection = self._begun()
             try:
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
-                if connection.psycopg.closed or connection.psycopg.broken:
+                try:
+                    connection.execute("ROLLBACK")
+                except psycopg.Error:  # the server is gone, or in the middle of something
                     self.close()
-                else:
-                    with suppress(Exception):
-                        connection.execute("ROLLBACK")
                 raise
 
     def _begun(self) -> PostgreSQLConnection:

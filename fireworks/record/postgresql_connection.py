@@ -58,6 +58,7 @@ _TYPES = {
     "timestamp without time zone": "DATETIME", "timestamp with time zone": "DATETIME",
 }  # fmt: skip
 _BLOCK = 4096  # rows
+_SERVER_FAILED = ("08", "53", "57", "58", "XX")  # classes of errors that are not the query's
 
 _COMMAND = re.compile(
     r"(\s|--[^\n]*\n|/\*.*?\*/)*(INSERT|UPDATE|DELETE|MERGE|CREATE|DROP|ALTER|TRUNCATE|GRANT|REVOKE"
@@ -183,15 +184,13 @@ class PostgreSQLConnection:
                 return [each.name for each in cursor.description or ()], rows
         except psycopg.errors.QueryCanceled:
             raise too_long(sql, timeout) from None
-        except (
-            psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.InsufficientPrivilege
-        ) as error:  # fmt: skip
-            raise only_reads(sql, first_line(error)) from None
-        except (
-            psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError,
-            UnicodeError, TypeError,
-        ) as error:  # fmt: skip
-            if _COMMAND.match(sql):
+        except (psycopg.Error, UnicodeError, TypeError) as error:
+            state = getattr(error, "sqlstate", None) or ""
+            if state[:2] in _SERVER_FAILED or (
+                not state and isinstance(error, psycopg.OperationalError)
+            ):
+                raise
+            if state[:2] == "25" or state == "42501" or _COMMAND.match(sql):
                 raise only_reads(sql, first_line(error)) from None
             raise failed(sql, first_line(error)) from None
 
