@@ -1,26 +1,53 @@
-"""Rows out of a database as Messages: the rows of a SELECT in chunks, and rows by their keys."""
+"""Rows out of a database as Messages: one SELECT whole or in chunks, and rows by their keys."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
+from fireworks.database import drivers
+from fireworks.database.cells import from_driver, sends_binary
 from fireworks.database.columns import from_rows, plain
 from fireworks.message import Message
 
-_KEYS_PER_SELECT = 10_000
+_PARAMETERS = 8_192
 """Bound parameters a statement; SQLite takes 32,766, others more."""
+
+Columns = Sequence[sa.Column[Any]]
+
+
+def read(connection: sa.Connection, select: sa.Select[Any], columns: Columns) -> Message:
+    """Return all rows of a SELECT.
+
+    Args:
+        connection: Where to read; the transaction is the caller's.
+        select: What to read.
+        columns: What each selected column is, in the select's order: its name, its declared type
+            and whether it may hold NULL. For an expression, a Column made up for it.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: The database refused, or the connection was lost
+            (``connection_invalidated``).
+        WrongValue: A value is of another kind than declared.
+    """
+    select = _with_plain_cells(select)
+    if not drivers.is_known(connection):
+        return from_rows(connection.execute(select).all(), columns)
+    sql, parameters = drivers.compiled(select, connection.dialect)
+    binary = sends_binary(columns, connection.dialect)
+    with drivers.errors_of(connection, sql), drivers.cursor(connection, binary=binary) as cursor:
+        cursor.execute(sql, parameters)
+        rows = cursor.fetchall()
+        return _from_tuples(rows, cursor.description, columns, connection.dialect, binary)
 
 
 def stream(
-    connection: sa.Connection,
-    select: sa.Select[Any],
-    columns: Sequence[sa.Column[Any]],
-    chunk_rows: int,
+    connection: sa.Connection, select: sa.Select[Any], columns: Columns, chunk_rows: int
 ) -> Iterator[Message]:
     """Yield the rows of a SELECT, in its order, as Messages of ``chunk_rows`` rows.
 
@@ -30,29 +57,32 @@ def stream(
     Args:
         connection: Where to read; the transaction is the caller's.
         select: What to read.
-        columns: What each selected column is, in the select's order: its name, its declared type
-            and whether it may hold NULL. For an expression, a Column made up for it.
+        columns: What each selected column is, as in `read`.
         chunk_rows: Rows in a Message; the last has fewer, and none has 0.
 
     Raises:
-        sqlalchemy.exc.DBAPIError: The database refused, or the connection was lost
-            (``connection_invalidated``).
-        WrongValue: A value is of another kind than declared.
+        sqlalchemy.exc.DBAPIError, WrongValue: As in `read`.
     """
-    bytes_for_tensors = select.with_only_columns(
-        *(plain(each) for each in select.selected_columns), maintain_column_froms=True
-    )
-    streamed = connection.execution_options(stream_results=True, max_row_buffer=chunk_rows)
-    with streamed.execute(bytes_for_tensors) as result:
-        for rows in result.partitions(chunk_rows):
-            yield from_rows(rows, columns)
+    select = _with_plain_cells(select)
+    if not drivers.is_known(connection):
+        streamed = connection.execution_options(stream_results=True, max_row_buffer=chunk_rows)
+        with streamed.execute(select) as result:
+            for rows in result.partitions(chunk_rows):
+                yield from_rows(rows, columns)
+        return
+    sql, parameters = drivers.compiled(select, connection.dialect)
+    binary = sends_binary(columns, connection.dialect)
+    with (
+        drivers.errors_of(connection, sql),
+        drivers.cursor(connection, streams=True, binary=binary) as cursor,
+    ):
+        cursor.execute(sql, parameters)
+        while rows := cursor.fetchmany(chunk_rows):
+            yield _from_tuples(rows, cursor.description, columns, connection.dialect, binary)
 
 
 def fetch(
-    connection: sa.Connection,
-    columns: Sequence[sa.Column[Any]],
-    key: Sequence[sa.Column[Any]],
-    keys: NDArray[Any],
+    connection: sa.Connection, columns: Columns, key: Columns, keys: NDArray[Any]
 ) -> tuple[Message, NDArray[np.int64]]:
     """Return the rows of a table that have the given keys.
 
@@ -69,19 +99,88 @@ def fetch(
         them, shape (n,); -1 where there is no such row.
 
     Raises:
-        sqlalchemy.exc.DBAPIError, WrongValue: As in `stream`.
+        sqlalchemy.exc.DBAPIError, WrongValue: As in `read`.
     """
+    if keys.dtype != object and drivers.is_known(connection):
+        return _fetch_by_numbers(connection, tuple(columns), key[0], keys)
     single = len(key) == 1
     wanted = list(dict.fromkeys(keys.tolist()))
-    found: list[Sequence[Any]] = []
+    rows: list[Sequence[Any]] = []
     place: dict[Any, int] = {}
-    at_once = _KEYS_PER_SELECT // len(key)
+    at_once = _PARAMETERS // len(key)
     for start in range(0, len(wanted), at_once):
         some = wanted[start : start + at_once]
         is_wanted = key[0].in_(some) if single else sa.tuple_(*key).in_(some)
         select = sa.select(*key, *map(plain, columns)).where(is_wanted)
         for row in connection.execute(select):
-            place[row[0] if single else tuple(row[: len(key)])] = len(found)
-            found.append(row[len(key) :])
-    rows = from_rows(found, columns)
-    return rows, np.fromiter((place.get(each, -1) for each in keys.tolist()), np.int64, len(keys))
+            place[row[0] if single else tuple(row[: len(key)])] = len(place)
+            rows.append(row[len(key) :])
+    places = [place.get(each, -1) for each in keys.tolist()]
+    return from_rows(rows, columns), np.array(places, np.int64)
+
+
+def _fetch_by_numbers(
+    connection: sa.Connection,
+    columns: tuple[sa.Column[Any], ...],
+    key: sa.Column[Any],
+    keys: NDArray[Any],
+) -> tuple[Message, NDArray[np.int64]]:
+    """Fetch rows whose key is an integer: the way of every shuffled epoch over a table."""
+    wanted, which = np.unique(keys, return_inverse=True)
+    prefix, name = _prefix(connection.dialect, columns, key)
+    binary = sends_binary(columns, connection.dialect)
+    rows: list[Sequence[Any]] = []
+    with drivers.errors_of(connection, prefix), drivers.cursor(connection, binary=binary) as cursor:
+        for start in range(0, max(1, len(wanted)), _PARAMETERS):
+            some = wanted[start : start + _PARAMETERS].tolist()
+            condition, parameters = _is_one_of(connection.dialect.name, name, some)
+            cursor.execute(prefix + condition, parameters)
+            rows += cursor.fetchall()
+        description = cursor.description
+    found, *across = zip(*rows, strict=True) if rows else [()] * (len(columns) + 1)
+    message = from_driver(across, description[1:], columns, connection.dialect, binary)
+    if not found:
+        return message, np.full(len(keys), -1)
+    ids = np.array(found, np.int64)
+    order = np.argsort(ids, kind="stable")
+    near = np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)
+    places = np.where(ids[order[near]] == wanted, order[near], -1)
+    return message, places[which]
+
+
+def _is_one_of(dialect: str, name: str, numbers: list[int]) -> tuple[str, Any]:
+    """Return the condition that a key is one of some integers, which are in order, each once."""
+    if numbers and len(numbers) == numbers[-1] - numbers[0] + 1:
+        mark = "?" if dialect == "sqlite" else "%s"
+        return f"{name} BETWEEN {mark} AND {mark}", (numbers[0], numbers[-1])
+    if dialect == "postgresql":  # one parameter, however many there are
+        return f"{name} = ANY(%s)", ("{" + ",".join(map(str, numbers)) + "}",)
+    if dialect == "sqlite":
+        return f"{name} IN ({','.join('?' * len(numbers))})", numbers
+    return f"{name} IN %s", (numbers or [None],)
+
+
+@lru_cache(maxsize=64)
+def _prefix(
+    dialect: sa.Dialect, columns: tuple[sa.Column[Any], ...], key: sa.Column[Any]
+) -> tuple[str, str]:
+    """Return a SELECT of a key and columns up to its condition, and the key's name in SQL."""
+    select = sa.select(key, *map(plain, columns))
+    return f"{select.compile(dialect=dialect)} WHERE ", str(key.compile(dialect=dialect))
+
+
+def _from_tuples(
+    rows: Sequence[Sequence[Any]],
+    description: Any,
+    columns: Columns,
+    dialect: sa.Dialect,
+    binary: bool,
+) -> Message:
+    across = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    return from_driver(across, description, columns, dialect, binary)
+
+
+def _with_plain_cells(select: sa.Select[Any]) -> sa.Select[Any]:
+    return select.with_only_columns(
+        *(plain(each) for each in select.selected_columns), maintain_column_froms=True
+    )

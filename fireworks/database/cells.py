@@ -1,0 +1,116 @@
+"""What drivers give for the cells of a column, turned into a column of a Message as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from fireworks.database.columns import read_column
+from fireworks.database.declared import MarkedType
+from fireworks.message import Message
+
+Cells = Sequence[Any]
+Columns = Sequence[sa.Column[Any]]
+
+_MICROSECONDS = pa.timestamp("us")
+_Y2K = 946_684_800_000_000
+"""Microseconds from 1970 to 2000, where PostgreSQL begins to count."""
+
+_YEAR_1, _YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000
+
+_BINARY = (sa.Integer, sa.Float, sa.Boolean, sa.String, sa.LargeBinary)
+
+
+def sends_binary(columns: Columns, dialect: sa.Dialect) -> bool:
+    """Return whether to ask for binary cells: PostgreSQL, where all are of types known here."""
+    return dialect.name == "postgresql" and all(
+        _is_plain_time(kind := held(column))
+        or (isinstance(kind, _BINARY) and not isinstance(kind, sa.Enum | postgresql.ENUM))
+        for column in columns
+    )
+
+
+def held(column: sa.Column[Any]) -> sa.types.TypeEngine[Any]:
+    """Return the type of SQL that a column's cells have in the database."""
+    return column.type.kind.holds if isinstance(column.type, MarkedType) else column.type
+
+
+def from_driver(
+    across: Sequence[Cells],
+    description: Sequence[Sequence[Any]],
+    columns: Columns,
+    dialect: sa.Dialect,
+    binary: bool = False,
+) -> Message:
+    """Return rows as a driver gave them as a Message.
+
+    Args:
+        across: The cells of each column.
+        description: The cursor's.
+        columns: What the columns are.
+        dialect: Whose driver it is.
+        binary: Whether the cells were asked for in binary.
+
+    Raises:
+        WrongValue: A value is of another kind than declared.
+    """
+    read = {
+        # SQLAlchemy's names are a kind of str that carries how it is quoted: str() makes them plain
+        str(column.name): read_column(
+            processed(cells, column, dialect, described[1], binary), column
+        )
+        for column, cells, described in zip(columns, across, description, strict=True)
+    }
+    return Message.from_columns(read, len(across[0]) if across else 0)
+
+
+def processed(
+    cells: Cells, column: sa.Column[Any], dialect: sa.Dialect, code: Any, binary: bool = False
+) -> Any:
+    """Return a driver's cells as SQLAlchemy would give them, or as an array of the same values.
+
+    Args:
+        cells: The cells of one column.
+        column: The column.
+        dialect: Whose driver it is.
+        code: The driver's own code of the type, from the cursor's description.
+        binary: Whether PostgreSQL sent times as microseconds since 2000.
+    """
+    kind = held(column)
+    if _is_plain_time(kind):
+        times = _times(cells, dialect.name, binary)
+        if times is not None:
+            return times
+    if isinstance(kind, sa.Float):  # for which SQLAlchemy may be told to make Decimals
+        return cells
+    process = kind.dialect_impl(dialect).result_processor(dialect, code)
+    return cells if process is None else [process(cell) for cell in cells]
+
+
+def _is_plain_time(kind: object) -> bool:
+    return isinstance(kind, sa.DateTime) and not kind.timezone
+
+
+def _times(cells: Cells, dialect: str, binary: bool) -> Any:
+    """Return times without a zone as an array of datetime64[us]; None where they need a look."""
+    if binary:
+        since_2000 = pa.array(cells, pa.int64())
+        limits = pc.call_function("min_max", [since_2000]).as_py()
+        if limits["min"] is not None and not (
+            _YEAR_1 - _Y2K <= limits["min"] <= limits["max"] < _YEAR_10000 - _Y2K
+        ):
+            raise ValueError("a time that is infinite, or outside of the years 1 to 9999")
+        times = pc.call_function("add", [since_2000, pa.scalar(_Y2K)]).view(_MICROSECONDS)
+    elif dialect == "sqlite":
+        try:
+            times = pa.array(cells, pa.string()).cast(_MICROSECONDS)
+        except pa.ArrowException:
+            return None  # SQLAlchemy reads it, or says what is wrong
+    else:
+        return None
+    return times.to_numpy(zero_copy_only=False)
