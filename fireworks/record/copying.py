@@ -45,15 +45,13 @@ def write_sqlite(source: PostgreSQLConnection, path: Path) -> None:
 
 
 def _create_like(source: PostgreSQLConnection, copy: SQLiteConnection, table: str) -> None:
-    columns, key = source.columns(table), source.primary_key(table)
+    key, required = source.primary_key(table), source.required(table)
     described: list[str] = []
-    for name, kind in columns.items():
-        # SQLite numbers the rows of an INTEGER PRIMARY KEY, and of no other.
-        numbered = key == [name] and kind in ("BIGINT", "INTEGER")
-        marks = {"trial": " NOT NULL DEFAULT -1", "seq": " NOT NULL DEFAULT 0"}.get(name, "")
-        described.append(f"{quoted(name)} {'INTEGER PRIMARY KEY' if numbered else kind + marks}")
-        if numbered:
-            key = []
+    for name, kind in source.columns(table).items():
+        if key == [name] and kind in ("BIGINT", "INTEGER"):
+            kind, key = "INTEGER PRIMARY KEY", []  # SQLite numbers the rows of no other
+        default = {"trial": f" DEFAULT {schema.NO_TRIAL}", "seq": " DEFAULT 0"}.get(name, "")
+        described.append(f"{quoted(name)} {kind}{' NOT NULL' if name in required else ''}{default}")
     if key:
         described.append(f"PRIMARY KEY ({', '.join(map(quoted, key))})")
     copy.execute(f"CREATE TABLE {quoted(table)} ({', '.join(described)})")

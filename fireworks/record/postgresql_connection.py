@@ -129,6 +129,16 @@ class PostgreSQLConnection:
         )
         return [name for (name,) in rows]
 
+    def required(self, table: str) -> set[str]:
+        """The columns of a table that are never NULL."""
+        rows = self.execute(
+            "SELECT attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid "
+            "WHERE relnamespace = current_schema()::regnamespace AND relname = ? "
+            "AND attnum > 0 AND attnotnull AND NOT attisdropped",
+            (table,),
+        )
+        return {name for (name,) in rows}
+
     def write_metrics(self, curves: list[Curve], attempt: int) -> None:
         """Write values, and bring ``latest`` up to date."""
         # One statement may not change a row twice: of equal steps the last remains.
