@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
+from fireworks.record import layout
+from fireworks.record.index import read_index
 from fireworks.record.json_values import decode
+from fireworks.record.location import store_of
 from fireworks.record.store import Connection
+
+PICKLED = b"\x80"
+"""Begins what Python pickles, and no JSON text."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,22 @@ class StoredTrial:
     reports: dict[int, float]
     told: int
     memory: Any
+
+
+def read_sweep(path: str | os.PathLike[str]) -> tuple[list[StoredTrial], dict[str, Any]]:
+    """The trials of a sweep, and what it says of itself by name; nothing is unpickled.
+
+    Raises:
+        ExperimentNotFound: There is no experiment at ``path``.
+        DamagedFile: It is damaged.
+    """
+    folder = layout.experiment_folder(path)
+    with store_of(folder, read_index(folder).store).reading() as connection:
+        if "sweep_state" not in connection.tables():  # of an earlier release
+            return [], {}
+        rows = connection.execute("SELECT key, value FROM sweep_state").fetchall()
+        state = {key: decode(value) for key, value in rows if bytes(value)[:1] != PICKLED}
+        return read_trials(connection), state
 
 
 def read_trials(connection: Connection) -> list[StoredTrial]:

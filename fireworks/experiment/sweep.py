@@ -8,7 +8,7 @@ from typing import Any, final
 
 from fireworks.errors import ExperimentInUse, WrongValue
 from fireworks.experiment.parameters import encoded
-from fireworks.experiment.stored_trials import StoredTrial, read_reports, read_trials
+from fireworks.experiment.stored_trials import PICKLED, StoredTrial, read_reports, read_trials
 from fireworks.record.index import Index
 from fireworks.record.json_values import decode, encode
 from fireworks.record.metadata import write_metadata
@@ -20,7 +20,6 @@ from fireworks.record.store import Connection, Store
 ENDED = ("completed", "pruned", "failed", "stopped")
 DIRECTIONS = ("maximize", "minimize")
 
-_PICKLED = b"\x80"  # begins what Python pickles, and no JSON text
 _WRITE_STATE = (
     "INSERT INTO sweep_state (key, value) VALUES (?,?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -116,7 +115,7 @@ class SweepRecord:
         """The sweep's state by name, as ``set_state`` and ``add_trial`` wrote it."""
         with self._store.transaction() as connection:
             return {
-                key: value if value[:1] == _PICKLED else decode(value)
+                key: value if value[:1] == PICKLED else decode(value)
                 for key, value in connection.execute("SELECT key, value FROM sweep_state")
             }
 

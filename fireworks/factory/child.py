@@ -69,7 +69,7 @@ def _run_attempt(pipe: Pipe, job: JSON, pickle: int | None) -> bool:
         return _train(tuple(job["train"]) if job["train"] else None, pickle)
 
     outcome = run_train(load, Trial(job, pipe), job)
-    stays = bool(job.get("stay")) and outcome["end"] in ("completed", "pruned")
+    stays = bool(job.get("stay")) and outcome["end"] in ("completed", "pruned", "paused")
     if stays:
         gc.collect()
         stays = threading.active_count() <= threads and not linux.has_children()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Sequence
 from types import TracebackType
 from typing import final
 
@@ -14,7 +12,8 @@ from rich.live import Live
 from rich.logging import RichHandler
 from rich.text import Text
 
-from fireworks.factory.records import Objective, TrialRecord, ranked
+from fireworks.factory.records import TrialRecord
+from fireworks.factory.trials import Trials
 
 logger = logging.getLogger("fireworks.factory")
 
@@ -29,25 +28,22 @@ class Display:
     finished trial is one log record; where logging is not set up, they go to standard error.
 
     Args:
-        records: The trials; the list grows while the sweep runs.
-        trials: How many there are to be.
-        objective: What the sweep is after.
+        trials: The trials; they grow in number while the sweep runs.
+        total: How many there are to be.
         console: Where to draw; standard error where None.
     """
 
     def __init__(
         self,
-        records: Sequence[TrialRecord],
-        trials: int,
-        objective: Objective,
+        trials: Trials,
+        total: int,
         console: Console | None = None,
     ) -> None:
-        self._records = records
         self._trials = trials
-        self._objective = objective
+        self._total = total
         self._console = console or Console(stderr=True)
         self._began = time.monotonic()
-        self._finished_before = sum(record.finished for record in records)
+        self._finished_before = trials.finished
         self._live: Live | None = None
         self._handler: logging.Handler | None = None
         self._level = logging.NOTSET
@@ -70,7 +66,7 @@ class Display:
                 transient=True,
             )
             self._live.start()
-        elif not self._records:
+        elif not self._trials:
             logger.info("sweep: %s", _STARTING)
         return self
 
@@ -88,27 +84,22 @@ class Display:
 
     def line(self) -> Text:
         """Counts of the trials, the best so far and the time that is left."""
-        if not self._records:
+        if not self._trials:
             return Text(f"sweep: {_STARTING}")
-        counts = Counter(record.state for record in self._records)
-        finished = sum(record.finished for record in self._records)
-        shown = [f"{finished}/{self._trials} trials"]
-        shown += [
-            f"{counts[state]} {state}" for state in ("running", "pruned", "failed") if counts[state]
-        ]
-        best = next(iter(ranked(self._records, self._objective)), None)
-        if best is not None and best.value is not None:
-            shown.append(f"best {self._objective.metric} {best.value:.4g} (trial {best.number})")
+        counts, finished = self._trials.counts, self._trials.finished
+        shown = [f"{finished}/{self._total} trials"]
+        for state in ("running", "paused", "pruned", "failed"):
+            if counts[state]:
+                shown.append(f"{counts[state]} {state}")
+        if (best := self._trials.best) is not None:
+            shown.append(f"best {self._values(best)} (trial {best.number})")
         if (left := self._seconds_left(finished)) is not None:
             shown.append(f"{_duration(left)} left")
         return Text("sweep: " + ", ".join(shown))
 
     def finished(self, record: TrialRecord) -> None:
         """Log how a trial has ended."""
-        if record.value is not None:
-            what = f"{self._objective.metric} {record.value:.4g}"
-        else:
-            what = record.reason or ""
+        what = record.reason or "" if record.values is None else self._values(record)
         took = "" if record.seconds is None else f" in {record.seconds:.1f} s"
         params = ", ".join(f"{name}={_short(value)}" for name, value in record.params.items())
         level = logging.WARNING if record.state == "failed" else logging.INFO
@@ -123,11 +114,15 @@ class Display:
             "" if self._live else self.line().plain,
         )
 
+    def _values(self, record: TrialRecord) -> str:
+        pairs = zip(self._trials.goal.objectives, record.values or (), strict=True)
+        return ", ".join(f"{each.metric} {value:.4g}" for each, value in pairs)
+
     def _seconds_left(self, finished: int) -> float | None:
         here = finished - self._finished_before
-        if here == 0 or finished >= self._trials:
+        if here == 0 or finished >= self._total:
             return None
-        return (time.monotonic() - self._began) / here * (self._trials - finished)
+        return (time.monotonic() - self._began) / here * (self._total - finished)
 
 
 def _duration(seconds: float) -> str:

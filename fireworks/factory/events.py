@@ -33,6 +33,8 @@ class FactoryEvents(EventEnum):
     """``train`` has returned the objective."""
     TRIAL_PRUNED = "trial_pruned"
     """A trial was ended early as not worth going on with."""
+    TRIAL_PAUSED = "trial_paused"
+    """A trial waits for a decision, or to be gone on with, without a process."""
     TRIAL_FAILED = "trial_failed"
     """The last attempt at a trial failed."""
     TRIAL_RETRIED = "trial_retried"

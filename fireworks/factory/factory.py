@@ -3,28 +3,47 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 from fireworks.errors import WrongType, WrongValue
-from fireworks.experiment import Experiment
+from fireworks.experiment import Experiment, load_experiment
 from fireworks.factory.backend import Backend
 from fireworks.factory.display import Display
 from fireworks.factory.events import FactoryEvents, Handlers
+from fireworks.factory.exchange import earlier_trials, write_study
+from fireworks.factory.goal import as_goal
+from fireworks.factory.halving import Halving, check_scheduler
+from fireworks.factory.identity import differences
 from fireworks.factory.isolation import Isolation, check_isolation, open_backend
 from fireworks.factory.limits import Limits
+from fireworks.factory.loading import load_model
+from fireworks.factory.parts import Evaluation, Stopping, Training, as_train, until
+from fireworks.factory.proposals import Proposals
 from fireworks.factory.proposers import as_proposer
-from fireworks.factory.records import Objective, TrialRecord, ranked, to_frame, to_table
+from fireworks.factory.records import TrialRecord, pareto_front, to_frame, to_table
+from fireworks.factory.resuming import (
+    SWEEP,
+    describe_sweep,
+    function_named,
+    read_description,
+    refuse_changes,
+)
+from fireworks.factory.samplers import make_pruning
 from fireworks.factory.slots import Slots
 from fireworks.factory.sweep import Settings, Sweep
 from fireworks.factory.transport import Transport
 from fireworks.factory.trial import Trial
+from fireworks.record.json_values import plain
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
+
+    from fireworks.message import Message
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
@@ -78,16 +97,20 @@ class Factory:
 
     def __init__(
         self,
-        train: Callable[[Trial], Mapping[str, Any]],
+        train: Callable[[Trial], Any] | Training,
         *,
         propose: Any,
-        maximize: str | None = None,
-        minimize: str | None = None,
+        evaluate: Callable[[Trial, Any], Mapping[str, Any]] | Evaluation | None = None,
+        stop: Callable[[Message, Message], bool] | Stopping | None = None,
+        maximize: str | Sequence[str] | None = None,
+        minimize: str | Sequence[str] | None = None,
+        constraints: Sequence[str] = (),
         experiment: Experiment | str = "sweep",
         workers: int = 2,
         seed: int | None = None,
         sampler: Any = None,
         pruner: Any = None,
+        scheduler: Halving | None = None,
         retries: int = 0,
         ordered: int | None = None,
         isolation: Isolation | None = None,
@@ -100,10 +123,8 @@ class Factory:
         grace: float = 10.0,
         backend: Backend | None = None,
     ) -> None:
-        if not callable(train):
-            raise WrongType(f"train must be a function of a trial, not {train!r}")
-        self._train = train
-        self._objective = _objective(maximize, minimize)
+        self._train = as_train(train, evaluate)
+        self._goal = as_goal(maximize, minimize, constraints)
         settings = Settings(
             workers=_at_least(1, "workers", workers),
             ordered=_at_least(1, "ordered", workers if ordered is None else ordered),
@@ -123,11 +144,41 @@ class Factory:
         slots = Slots(settings.workers, gpus_per_trial)
         self._isolation: Isolation = check_isolation(isolation)
         self._handlers = Handlers(self)
-        self._sweep = Sweep(
-            self._objective, as_proposer(propose, sampler), pruner, settings, slots, self._fire
+        proposer = as_proposer(propose, sampler)
+        self._proposals = Proposals(
+            self._goal,
+            until(proposer, stop),
+            make_pruning(pruner, self._goal),
+            check_scheduler(scheduler, self._goal),
+            self._load_model,
         )
+        self._sweep = Sweep(self._proposals, settings, slots, self._fire)
+        self._given = {"seed": seed, "ordered": ordered}
+        self._recorded = describe_sweep(
+            self._goal,
+            proposer,
+            {"train": train, "evaluate": evaluate, "propose": propose, "stop": stop},
+            {"pruner": pruner, "scheduler": scheduler},
+            {
+                "workers": workers,
+                "sampler": sampler,
+                "pruner": pruner,
+                "retries": retries,
+                "isolation": isolation,
+                "cpus_per_trial": cpus_per_trial,
+                "gpus_per_trial": gpus_per_trial,
+                "time_limit": time_limit,
+                "sweep_time_limit": sweep_time_limit,
+                "progress_limit": progress_limit,
+                "memory_limit": memory_limit,
+                "grace": grace,
+            },
+        )
+        self._recorded["identity"] |= {"seed": settings.seed, "ordered": settings.ordered}
+        self._force = False
         self._experiment = experiment
         self._owns_experiment = False
+        self._closed = False  # whether the experiment was ours, and is closed
         self._backend = backend
         self._owns_backend = False
         self._entered = False
@@ -145,6 +196,83 @@ class Factory:
     ) -> None:
         self._entered = False
         self._close(kind, error, trace)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | os.PathLike[str],
+        train: Callable[[Trial], Any] | Training | None = None,
+        *,
+        propose: Any = None,
+        force: bool = False,
+        **options: Any,
+    ) -> Factory:
+        """Go on with a recorded sweep, also one whose process was killed.
+
+        No finished trial is lost or run again; those that ran are queued again, and go on from
+        their last checkpoint. What is proposed next is what an undisturbed sweep would propose.
+
+        Args:
+            path: The experiment's folder.
+            train: As it was; may be left out where it can be imported by its name.
+            propose: As it was; the same.
+            force: Go on even if the goal, the space or the code has changed.
+            **options: As for :class:`Factory`; those that are left out, and are plain values, are
+                as they were.
+
+        Raises:
+            ExperimentNotFound: There is no experiment at ``path``.
+            ExperimentInUse: Another process owns it; names its pid.
+            WrongValue: It holds no sweep; ``train`` or ``propose`` cannot be imported.
+            StateMismatch: The goal, the space or the code has changed; shows how.
+        """
+        recorded = read_description(path)
+        identity, names = recorded["identity"], recorded["names"]
+        if not {"maximize", "minimize"} & options.keys():
+            for name, direction in identity["objectives"]:
+                options.setdefault(direction, []).append(name)
+            options.setdefault("constraints", identity["constraints"])
+        if options.get("scheduler") is None and identity["scheduler"] is not None:
+            options["scheduler"] = Halving(**identity["scheduler"])
+        factory = cls(
+            function_named("train", names.get("train")) if train is None else train,
+            propose=function_named("propose", names.get("propose")) if propose is None else propose,
+            **{**recorded["options"], **options},
+        )
+        factory._force = force
+        refuse_changes(factory._changes(recorded), force=force)
+        factory._experiment = load_experiment(path, write=True)
+        factory._owns_experiment = True
+        try:
+            factory._agree(factory._experiment)
+            factory._sweep.load(factory._experiment)
+        except BaseException as error:
+            factory._close(type(error), error, error.__traceback__)
+            raise
+        return factory
+
+    def _changes(self, recorded: Mapping[str, Any]) -> list[str]:
+        """Take over what was not given; returns what differs."""
+        before = recorded["identity"]
+        known = {name: before[name] for name, given in self._given.items() if given is None}
+        self._sweep.settings = replace(self._sweep.settings, **known)
+        self._recorded["identity"] |= known
+        return differences(before, self._recorded["identity"])
+
+    def _agree(self, experiment: Experiment) -> None:
+        """Make sure that an experiment holds this very sweep, or none yet.
+
+        Raises:
+            StateMismatch: It holds another one.
+        """
+        before = experiment.sweep.state().get(SWEEP)
+        if before is not None:
+            changed = self._changes(before)
+            refuse_changes(changed, force=self._force)
+            if changed:
+                experiment.sweep.event("changed", data=changed)
+        if before != self._recorded:
+            experiment.sweep.set_state({SWEEP: self._recorded})
 
     def run(self, trials: int) -> None:
         """Run until the sweep has so many trials, or the proposer has nothing more to try.
@@ -165,10 +293,11 @@ class Factory:
         with ExitStack() as stack:
             if not self._entered:
                 stack.push(self._close)
-            display = Display(self._sweep.records, trials, self._objective)
+            display = Display(self._sweep.records, trials)
             stack.enter_context(display)
             backend = self._open_backend(train)
             experiment = self._open_experiment()
+            self._agree(experiment)
             file = stack.enter_context(train.file())
             self._sweep.run(trials, experiment, backend, train.name, file, display)
 
@@ -187,7 +316,7 @@ class Factory:
             self._backend, self._owns_backend = None, False
         if self._owns_experiment and isinstance(self._experiment, Experiment):
             self._experiment.__exit__(kind, error, trace)  # an error is recorded as its end
-            self._owns_experiment = False
+            self._owns_experiment, self._closed = False, True
 
     def on(self, event: Any, *args: Any, **kwargs: Any) -> Callable[[_Handler], _Handler]:
         """Decorate a handler: ``@factory.on(FactoryEvents.TRIAL_COMPLETED(every=5))``.
@@ -245,11 +374,62 @@ class Factory:
         """All trials so far, by number."""
         return list(self._sweep.records)
 
+    def enqueue(self, params: Mapping[str, Any]) -> None:
+        """Have parameters tried before anything else is proposed; again and again if called so.
+
+        Args:
+            params: By name; what is left out, the proposer fills in where it can.
+
+        Raises:
+            WrongType: A value is no JSON value.
+            WrongValue: (when it is its turn) The space has no such parameter or value.
+        """
+        plain(params, what="What is enqueued")
+        self._proposals.enqueue(params)
+
+    def learn_from(self, path: str | os.PathLike[str]) -> int:
+        """Begin with what an earlier sweep found, which may have had another space.
+
+        Args:
+            path: The folder of its experiment.
+
+        Returns:
+            How many finished trials it has.
+
+        Raises:
+            ExperimentNotFound: There is no experiment at ``path``.
+            WrongValue: It has no finished trial, or this sweep has begun already.
+        """
+        trials = earlier_trials(path)
+        self._proposals.learn(trials)
+        return len(trials)
+
+    def export_study(self, storage: str, name: str | None = None) -> None:
+        """Write an Optuna study of the trials, for Optuna's own tools.
+
+        Args:
+            storage: An URL such as ``"sqlite:///study.db"``, or one of Optuna's storages.
+            name: The study's name; the experiment's id by default.
+
+        Raises:
+            WrongValue: There is a study of that name already.
+            MissingDependency: Optuna is not installed.
+        """
+        write_study(storage, name or self.experiment.id, self._goal, self.experiment)
+
     @property
     def best_trial(self) -> TrialRecord | None:
-        """The best trial that has completed; None before the first has."""
-        first = next(iter(ranked(self._sweep.records, self._objective)), None)
-        return first if first is not None and first.value is not None else None
+        """The best trial that has completed and keeps to the constraints; None before there is one.
+
+        Of several objectives the first one decides, the next where trials are equal in it; see
+        `best_trials`.
+        """
+        return self._sweep.records.best
+
+    @property
+    def best_trials(self) -> list[TrialRecord]:
+        """The Pareto front: the trials that no other one beats in all objectives, by number."""
+        return pareto_front(self._sweep.records, self._goal)
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -270,7 +450,10 @@ class Factory:
         Args:
             rows: How many to show; all where None.
         """
-        return to_table(self._sweep.records, self._objective, rows)
+        return to_table(self._sweep.records, self._goal, rows)
+
+    def _load_model(self, record: TrialRecord) -> Any:
+        return load_model(self._train, record, self.experiment.path)
 
     def _fire(self, event: FactoryEvents, record: TrialRecord | None = None) -> None:
         self._trial = record
@@ -288,22 +471,13 @@ class Factory:
 
     def _open_experiment(self) -> Experiment:
         if isinstance(self._experiment, Experiment):
+            if self._closed:
+                self._experiment = load_experiment(self._experiment.path, write=True)
+                self._owns_experiment, self._closed = True, False
             return self._experiment
         self._experiment = Experiment(self._experiment)
         self._owns_experiment = True
         return self._experiment
-
-
-def _objective(maximize: object, minimize: object) -> Objective:
-    if (maximize is None) == (minimize is None):
-        raise WrongValue(
-            "a sweep needs one objective: either maximize= or minimize=, with the name of a metric "
-            f"that train returns; got maximize={maximize!r}, minimize={minimize!r}"
-        )
-    metric = minimize if maximize is None else maximize
-    if not isinstance(metric, str) or not metric:
-        raise WrongType(f"the objective must be the name of one metric, not {metric!r}")
-    return Objective(metric, "minimize" if maximize is None else "maximize")
 
 
 def _at_least(least: int, name: str, value: object) -> int:

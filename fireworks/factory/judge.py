@@ -9,7 +9,8 @@ from typing import Any
 
 from fireworks.errors import suggest
 from fireworks.factory.backend import Ended
-from fireworks.factory.records import Objective, State
+from fireworks.factory.goal import Goal
+from fireworks.factory.records import State
 from fireworks.factory.wire import JSON
 
 
@@ -30,31 +31,32 @@ class Verdict:
     misnamed: bool = False
 
 
-def judge(last_words: JSON | None, end: Ended, objective: Objective) -> Verdict:
+def judge(last_words: JSON | None, end: Ended, goal: Goal) -> Verdict:
     """Work out how an attempt ended.
 
     Args:
         last_words: The message with the outcome of ``train``; None where none came.
         end: How its process ended.
-        objective: What must be in the result.
+        goal: What must be in the result.
     """
     if last_words is None:
         return Verdict("failed", reason=_how_it_died(end))
-    if last_words["end"] == "pruned":
-        return Verdict("pruned")
+    if last_words["end"] in ("pruned", "paused"):
+        return Verdict(last_words["end"])
     if last_words["end"] == "failed":
         return Verdict("failed", reason=last_words["reason"])
-    return _judge_result(last_words["result"], objective.metric)
+    return _judge_result(last_words["result"], goal)
 
 
-def _judge_result(result: dict[str, Any], metric: str) -> Verdict:
-    if metric not in result:
-        returned = ", ".join(repr(name) for name in result) or "an empty dict"
-        hint = suggest(metric, result) if len(result) > 1 else ""
-        reason = f"train returned no {metric!r}; it returned {returned}.{hint}"
-        return Verdict("failed", result, reason, misnamed=True)
-    if not math.isfinite(result[metric]):
-        return Verdict("failed", result, f"{metric!r} is {result[metric]}, which is not finite")
+def _judge_result(result: dict[str, Any], goal: Goal) -> Verdict:
+    for metric in goal.metrics:
+        if metric not in result:
+            returned = ", ".join(repr(name) for name in result) or "an empty dict"
+            hint = suggest(metric, result) if len(result) > 1 else ""
+            reason = f"train returned no {metric!r}; it returned {returned}.{hint}"
+            return Verdict("failed", result, reason, misnamed=True)
+        if not math.isfinite(result[metric]):
+            return Verdict("failed", result, f"{metric!r} is {result[metric]}, which is not finite")
     return Verdict("completed", result)
 
 

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from fireworks.factory.trial import Trial, TrialPruned
+from fireworks.factory.trial import Trial, TrialPaused, TrialPruned
 from fireworks.factory.wire import JSON
 
 _LONGEST_REASON = 2000
@@ -22,8 +22,8 @@ def run_train(load: Callable[[], Callable[..., Any]], trial: Trial, job: JSON) -
         job: The description of the attempt.
 
     Returns:
-        ``{"end": "completed", "result": …}``, ``{"end": "pruned"}`` or ``{"end": "failed",
-        "reason": …}``.
+        ``{"end": "completed", "result": …}``, ``{"end": "failed", "reason": …}``,
+        ``{"end": "pruned"}`` or ``{"end": "paused"}``.
     """
     try:
         train = load()
@@ -35,6 +35,8 @@ def run_train(load: Callable[[], Callable[..., Any]], trial: Trial, job: JSON) -
     except BaseException as error:  # SystemExit and KeyboardInterrupt end a trial, too
         if _is_pruned(error):
             return {"end": "pruned"}
+        if isinstance(error, TrialPaused):
+            return {"end": "paused"}
         traceback.print_exc()
         reason = _reason(error)
         if job.get("memory") is not None and _is_refused_memory(error):

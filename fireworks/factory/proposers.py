@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast, final
 
 import numpy as np
 
-from fireworks.errors import WrongType, WrongValue
-from fireworks.factory.records import Objective, TrialRecord
+from fireworks.errors import WrongType, WrongValue, suggest
+from fireworks.factory.goal import Goal
+from fireworks.factory.records import EarlierTrial, TrialRecord
 
 if TYPE_CHECKING:
     from fireworks.message import Message
@@ -21,19 +23,33 @@ class EndSearch(Exception):
     """Raised by a proposer that has nothing more to propose."""
 
 
+@dataclass
+class Memory:
+    """What a proposer needs to go on where a process that was killed had stopped.
+
+    Attributes:
+        state: Of the proposer itself: JSON values or bytes, by name.
+        trials: Of single trials: JSON values, by number.
+    """
+
+    state: dict[str, Any] = field(default_factory=dict[str, Any])
+    trials: dict[int, Any] = field(default_factory=dict[int, Any])
+
+
 class Proposer(ABC):
     """Proposes parameters, one trial after another, and hears what became of them.
 
     Trials are told in the order of their numbers, so what is proposed does not depend on which
-    trial happened to be faster.
+    trial happened to be faster. A proposer whose proposals follow from the seed, the number and
+    what it was told, needs the three abstract methods alone.
     """
 
     @abstractmethod
-    def begin(self, objective: Objective, seed: int) -> None:
-        """Get ready; called once, before all else.
+    def begin(self, goal: Goal, seed: int) -> None:
+        """Get ready, as if nothing had been proposed yet; called before all else.
 
         Args:
-            objective: What the sweep is after.
+            goal: What the sweep is after.
             seed: All randomness follows from it.
         """
 
@@ -49,6 +65,43 @@ class Proposer(ABC):
     def tell(self, record: TrialRecord) -> None:
         """Hear of a finished trial, one that failed included."""
 
+    def adopt(self, number: int, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Instead of proposing: complete what somebody wants tried as trial ``number``.
+
+        Raises:
+            WrongValue: These are no parameters of the space.
+        """
+        return params
+
+    def learn(self, trials: Sequence[EarlierTrial]) -> None:
+        """Take into account what another sweep found; called before anything is proposed.
+
+        Raises:
+            WrongValue: It learns nothing from trials, or not from these.
+        """
+        raise WrongValue(
+            f"{self!r} does not learn from trials: an earlier sweep is of no use to it"
+        )
+
+    def remember(self) -> Memory:
+        """What changed since the last call, to be recorded together with a proposal."""
+        return Memory()
+
+    def recall(self, memory: Memory, records: Sequence[TrialRecord], told: int) -> None:
+        """Go on with a sweep; called after ``begin`` and, where there is one, ``learn``.
+
+        Args:
+            memory: All that ``remember`` returned, put together.
+            records: All trials that were proposed.
+            told: How many of them, from the first, it had been told of.
+        """
+        for record in records[:told]:
+            self.tell(record)
+
+    def describe(self) -> Any:
+        """The space as JSON, by which a resumed sweep is recognised as the same one."""
+        return type(self).__qualname__
+
 
 @final
 class Grid(Proposer):
@@ -62,15 +115,18 @@ class Grid(Proposer):
         self._values = {name: _choices(name, choices) for name, choices in values.items()}
         if not self._values:
             raise WrongValue("a Grid needs at least one parameter")
+        self._adopted: list[int] = []  # trials that are no combinations of ours
 
     def __len__(self) -> int:
         return math.prod(len(choices) for choices in self._values.values())
 
-    def begin(self, objective: Objective, seed: int) -> None:
+    def begin(self, goal: Goal, seed: int) -> None:
         """Nothing to do: a grid is its own order."""
+        self._adopted.clear()
 
     def propose(self, number: int) -> Mapping[str, Any]:
-        """The combination of that number."""
+        """The next combination."""
+        number -= len(self._adopted)
         if number >= len(self):
             raise EndSearch(f"all {len(self)} combinations of the grid were tried")
         params: dict[str, Any] = {}
@@ -79,8 +135,26 @@ class Grid(Proposer):
             params[name] = choices[index]
         return dict(reversed(params.items()))
 
+    def adopt(self, number: int, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Take it as it is; the combinations are tried nevertheless."""
+        _check_names(params, self._values, complete=True)
+        self._adopted.append(number)
+        return params
+
     def tell(self, record: TrialRecord) -> None:
         """Nothing to learn."""
+
+    def remember(self) -> Memory:
+        """Which trials were none of its combinations."""
+        return Memory({"adopted": list(self._adopted)}) if self._adopted else Memory()
+
+    def recall(self, memory: Memory, records: Sequence[TrialRecord], told: int) -> None:
+        """Go on with the next combination."""
+        self._adopted = list(memory.state.get("adopted", []))
+
+    def describe(self) -> Any:
+        """The values."""
+        return {"grid": self._values}
 
 
 @final
@@ -95,9 +169,10 @@ class Random(Proposer):
         if not values:
             raise WrongValue("Random needs at least one parameter")
         self._draws = {name: _draw(name, each) for name, each in values.items()}
+        self._described = {name: _described(each) for name, each in values.items()}
         self._seed = 0
 
-    def begin(self, objective: Objective, seed: int) -> None:
+    def begin(self, goal: Goal, seed: int) -> None:
         """Take over the seed."""
         self._seed = seed
 
@@ -106,8 +181,20 @@ class Random(Proposer):
         generator = np.random.default_rng([self._seed, number])
         return {name: draw(generator) for name, draw in self._draws.items()}
 
+    def adopt(self, number: int, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Draw what is left open."""
+        _check_names(params, self._draws, complete=False)
+        return {**self.propose(number), **params}
+
     def tell(self, record: TrialRecord) -> None:
         """Nothing to learn."""
+
+    def recall(self, memory: Memory, records: Sequence[TrialRecord], told: int) -> None:
+        """Nothing to remember: each trial's number says what is drawn."""
+
+    def describe(self) -> Any:
+        """The values."""
+        return {"random": self._described}
 
 
 @final
@@ -123,26 +210,47 @@ class Blackboard(Proposer):
     def __init__(self, function: Callable[[Message, Message], Mapping[str, Any]]) -> None:
         self._function = function
         self._told: list[TrialRecord] = []
+        self._earlier: list[EarlierTrial] = []
 
-    def begin(self, objective: Objective, seed: int) -> None:
-        """Nothing to do."""
+    def begin(self, goal: Goal, seed: int) -> None:
+        """Wipe the blackboard."""
+        self._told.clear()
+        self._earlier.clear()
 
     def propose(self, number: int) -> Mapping[str, Any]:
         """Ask the function."""
-        import pandas as pd
-
-        from fireworks.message import Message
-
-        params = [{"trial": each.number, **each.params} for each in self._told]
-        metrics = [
-            {"trial": each.number, "state": each.state, **(each.result or {})}
-            for each in self._told
-        ]
-        return self._function(Message(pd.DataFrame(params)), Message(pd.DataFrame(metrics)))
+        return self._function(*tables(self._told, self._earlier))
 
     def tell(self, record: TrialRecord) -> None:
         """Put the trial on the blackboard."""
         self._told.append(record)
+
+    def learn(self, trials: Sequence[EarlierTrial]) -> None:
+        """Put the trials of another sweep on the blackboard; their ``trial`` is -1."""
+        self._earlier.extend(trials)
+
+    def describe(self) -> Any:
+        """Nothing: the function's code says all."""
+        return "blackboard"
+
+
+def tables(
+    records: Sequence[TrialRecord], earlier: Sequence[EarlierTrial] = ()
+) -> tuple[Message, Message]:
+    """The parameters and the metrics of trials, a row for each."""
+    import pandas as pd
+
+    from fireworks.message import Message
+
+    params = [{"trial": -1, **each.params} for each in earlier]
+    params += [{"trial": each.number, **each.params} for each in records]
+    metrics: list[dict[str, Any]] = [
+        {"trial": -1, "state": each.state, **(each.result or {})} for each in earlier
+    ]
+    metrics += [
+        {"trial": each.number, "state": each.state, **(each.result or {})} for each in records
+    ]
+    return Message(pd.DataFrame(params)), Message(pd.DataFrame(metrics))
 
 
 def as_proposer(propose: object, sampler: object = None) -> Proposer:
@@ -185,6 +293,23 @@ def _positional(function: Callable[..., Any]) -> int:
         each.kind in kinds and each.default is inspect.Parameter.empty
         for each in inspect.signature(function).parameters.values()
     )
+
+
+def _check_names(params: Mapping[str, Any], known: Iterable[str], *, complete: bool) -> None:
+    """Refuse parameters that the space does not have, or where all are needed, some."""
+    names = list(known)
+    for name in params:
+        if name not in names:
+            raise WrongValue(f"the space has no parameter {name!r}.{suggest(name, names)}")
+    left = [name for name in names if name not in params]
+    if complete and left:
+        raise WrongValue(f"parameters are missing that nothing else could fill in: {left}")
+
+
+def _described(values: Any) -> Any:
+    if hasattr(values, "to_internal_repr"):
+        return repr(values)
+    return _choices("", values)
 
 
 def _choices(name: str, choices: object) -> list[Any]:

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from fireworks.errors import WrongValue
+from fireworks.factory.goal import Goal
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table
     from rich.text import Text
 
-State: TypeAlias = Literal["queued", "running", "completed", "pruned", "stopped", "failed"]
+State: TypeAlias = Literal[
+    "queued", "running", "completed", "pruned", "paused", "stopped", "failed"
+]
 FINISHED = ("completed", "pruned", "stopped", "failed")
-_ORDER = (*FINISHED, "running", "queued")
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a sweep is after.
-
-    Attributes:
-        metric: Its name in what ``train`` returns.
-        direction: Whether a good trial has much of it.
-    """
-
-    metric: str
-    direction: Literal["maximize", "minimize"]
-
-    def best_first(self, value: float) -> float:
-        """A key that sorts the best value first."""
-        return -value if self.direction == "maximize" else value
+_ORDER = (*FINISHED, "paused", "running", "queued")
 
 
 @dataclass
@@ -44,13 +32,18 @@ class TrialRecord:
         params: What was proposed.
         seed: 32 bits.
         path: The trial's folder, with one folder per attempt for what it printed.
-        state: One of ``queued, running, completed, pruned, stopped, failed``.
+        state: One of ``queued, running, completed, pruned, paused, stopped, failed``.
         result: What ``train`` returned, where it completed.
-        value: The objective in the result.
+        values: The objectives in the result, in their order.
+        feasible: Whether the result keeps to the sweep's constraints.
         reason: Why it failed or was stopped, in one line.
         attempts: How many were begun.
-        reports: What the current attempt has reported, by step.
+        failures: How many of them failed by their own doing.
+        reports: What it has reported by step, up to the checkpoint that an attempt went on from,
+            and since.
         seconds: How long the last attempt took.
+        told: It was proposed knowing the results of the trials below this number.
+        loader: Loads its model.
     """
 
     number: int
@@ -59,11 +52,20 @@ class TrialRecord:
     path: Path
     state: State = "queued"
     result: dict[str, float] | None = None
-    value: float | None = None
+    values: tuple[float, ...] | None = None
+    feasible: bool = True
     reason: str | None = None
     attempts: int = 0
+    failures: int = 0
     reports: dict[int, float] = field(default_factory=dict[int, float])
     seconds: float | None = None
+    told: int = 0
+    loader: Callable[[TrialRecord], Any] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def value(self) -> float | None:
+        """The first objective in the result; None where the trial did not complete."""
+        return None if self.values is None else self.values[0]
 
     @property
     def finished(self) -> bool:
@@ -74,6 +76,21 @@ class TrialRecord:
     def stderr(self) -> Path:
         """Where the last attempt's errors were printed."""
         return self.path / f"attempt-{self.attempts}" / "stderr.txt"
+
+    def load_model(self) -> Any:
+        """Make its model again, with the weights of its last checkpoint, in evaluation mode.
+
+        ``train`` is called with its parameters, here and now, until it attaches its trainer.
+
+        Returns:
+            The model; a dict of them by name where the trainer has several.
+
+        Raises:
+            WrongValue: The trial wrote no checkpoint, or ``train`` does not attach a trainer.
+        """
+        if self.loader is None:
+            raise WrongValue("this record belongs to no Factory that could make its model")
+        return self.loader(self)
 
     def row(self) -> dict[str, Any]:
         """It as one row of a table: number, state, result, parameters, and the rest."""
@@ -88,14 +105,55 @@ class TrialRecord:
         }
 
 
-def ranked(records: Sequence[TrialRecord], objective: Objective) -> list[TrialRecord]:
+@dataclass(frozen=True)
+class EarlierTrial:
+    """A finished trial of another sweep.
+
+    Attributes:
+        params: What was tried.
+        state: How it ended.
+        result: What ``train`` returned; None where it did not.
+        distributions: Optuna's distributions of the parameters as JSON, where Optuna proposed them.
+    """
+
+    params: dict[str, Any]
+    state: State
+    result: dict[str, float] | None
+    distributions: dict[str, str]
+
+
+def ranked(records: Sequence[TrialRecord], goal: Goal) -> list[TrialRecord]:
     """The records, best first; those without a value last, grouped by their states."""
 
-    def key(record: TrialRecord) -> tuple[int, float, int]:
-        value = 0.0 if record.value is None else objective.best_first(record.value)
-        return _ORDER.index(record.state), value, record.number
+    def key(record: TrialRecord) -> tuple[int, bool, tuple[float, ...], int]:
+        values = () if record.values is None else goal.best_first(record.values)
+        return _ORDER.index(record.state), not record.feasible, values, record.number
 
     return sorted(records, key=key)
+
+
+def best_of(records: Iterable[TrialRecord], goal: Goal) -> TrialRecord | None:
+    """The best record that completed and keeps to the constraints; None where there is none."""
+    candidates = [each for each in records if each.values is not None and each.feasible]
+    return min(
+        candidates,
+        key=lambda each: (goal.best_first(each.values or ()), each.number),
+        default=None,
+    )
+
+
+def pareto_front(records: Iterable[TrialRecord], goal: Goal) -> list[TrialRecord]:
+    """The feasible records that no other one dominates, by number."""
+    front: list[TrialRecord] = []
+    for record in records:
+        if record.values is None or not record.feasible:
+            continue
+        values = record.values
+        if any(goal.dominates(other.values or (), values) for other in front):
+            continue
+        front = [each for each in front if not goal.dominates(values, each.values or ())]
+        front.append(record)
+    return front
 
 
 def to_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
@@ -108,7 +166,7 @@ def to_frame(records: Sequence[TrialRecord]) -> pd.DataFrame:
     return pd.DataFrame([record.row() for record in records], columns=columns)
 
 
-def to_table(records: Sequence[TrialRecord], objective: Objective, rows: int | None) -> Table:
+def to_table(records: Sequence[TrialRecord], goal: Goal, rows: int | None) -> Table:
     """A table for the terminal, best trial first."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -118,9 +176,10 @@ def to_table(records: Sequence[TrialRecord], objective: Objective, rows: int | N
     others = [
         each for each in _names(record.result or {} for record in records) if each not in params
     ]
-    metrics = [objective.metric, *(each for each in others if each != objective.metric)]
+    sought = goal.metrics
+    metrics = [*sought, *(each for each in others if each not in sought)]
     table = Table(
-        title=f"{len(records)} trials, {objective.direction} {objective.metric}",
+        title=f"{len(records)} trials, {goal}",
         box=SIMPLE_HEAD,
         pad_edge=False,
         caption=_first_failure(records),
@@ -130,12 +189,14 @@ def to_table(records: Sequence[TrialRecord], objective: Objective, rows: int | N
     table.add_column("state", no_wrap=True)
     for name in (*metrics, *params, "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    for record in ranked(records, objective)[:rows]:
+    for record in ranked(records, goal)[:rows]:
         cells = [str(record.number), record.state]
         cells += [_cell((record.result or {}).get(name)) for name in metrics]
         cells += [_cell(record.params.get(name)) for name in params]
         cells.append("" if record.seconds is None else f"{record.seconds:.1f} s")
         style = {"completed": "", "failed": "red", "stopped": "yellow"}.get(record.state, "dim")
+        if not record.feasible:
+            cells[1], style = "infeasible", "yellow"
         # Text: a value may hold square brackets, which rich would take for markup.
         table.add_row(*(Text(cell) for cell in cells), style=style)
     return table

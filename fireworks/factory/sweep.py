@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import socket
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
-from fireworks.errors import SweepFailed, WrongType
+from fireworks.errors import SweepFailed
 from fireworks.factory.backend import Backend, Ended, Job, Notice, Said, Started
 from fireworks.factory.display import Display
 from fireworks.factory.events import FactoryEvents
+from fireworks.factory.halving import Brackets
 from fireworks.factory.interrupts import Interrupts
 from fireworks.factory.judge import Verdict, judge
 from fireworks.factory.limits import Limits, Watch
 from fireworks.factory.linux import attempt_token, kill_marked, run_token
-from fireworks.factory.proposers import EndSearch, Proposer
-from fireworks.factory.records import Objective, TrialRecord
+from fireworks.factory.proposals import Proposals
+from fireworks.factory.proposers import EndSearch
+from fireworks.factory.records import TrialRecord
 from fireworks.factory.slots import Slots
 from fireworks.factory.wire import JSON
 from fireworks.record.checkpoints import position_to_go_on_from
 
 if TYPE_CHECKING:
     from fireworks.experiment import Experiment
-    from fireworks.factory.study import Pruning
 
 logger = logging.getLogger("fireworks.factory")
 
@@ -59,11 +59,6 @@ class _Running:
     intent: Verdict | None = None  # what it is to end as, where it is we who end it
 
 
-def trial_seed(seed: int, number: int) -> int:
-    """The seed of a trial, 32 bits: a function of the sweep's seed and its number alone."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
-
-
 @final
 class Sweep:
     """The trials of one Factory and the loop that runs them.
@@ -71,9 +66,7 @@ class Sweep:
     Each thing that happens is committed to the experiment before anybody is told of it.
 
     Args:
-        objective: What to look for in the results.
-        proposer: Where parameters come from.
-        pruner: An Optuna pruner, or None.
+        proposals: Which trials there are to be.
         settings: The numbers.
         slots: Where trials may run.
         fire: Calls the handlers of an event, with the trial that it is about.
@@ -81,32 +74,26 @@ class Sweep:
 
     def __init__(
         self,
-        objective: Objective,
-        proposer: Proposer,
-        pruner: object,
+        proposals: Proposals,
         settings: Settings,
         slots: Slots,
         fire: Callable[..., None],
     ) -> None:
-        self.records: list[TrialRecord] = []
+        self.records = proposals.trials
         self.settings = settings
-        self._objective = objective
-        self._proposer = proposer
-        self._pruning: Pruning | None = None
-        if pruner is not None:
-            from fireworks.factory.study import Pruning
-
-            self._pruning = Pruning(pruner, objective)
+        self._proposals = proposals
+        self._pruning = proposals.pruning
+        self._brackets = proposals.brackets
+        self._goal = self.records.goal
         self._fire = fire
         self._slots = slots
-        self._begun = False
-        self._told = 0  # results that the proposer knows: those of the trials below this number
         self._queue: deque[TrialRecord] = deque()  # waiting for another attempt
         self._running: dict[str, _Running] = {}
         self._notices: deque[Notice] = deque()  # heard and not yet acted upon
         self._losses = 0
         self._misnamed = 0
         self._exhausted = False
+        self._undecided = True  # whether a trial has ended or paused since the last decisions
         self._draining: str | None = None  # why no further trial is begun
 
     def run(
@@ -137,14 +124,28 @@ class Sweep:
         if not interrupts.count:
             self._check_any_completed()
 
+    def load(self, experiment: Experiment) -> None:
+        """Get to know the trials that are recorded, and put back in the queue what is unfinished.
+
+        What an earlier owner of the experiment left running is killed first.
+        """
+        kill_marked(run_token(experiment.path))
+        sweep, settings = experiment.sweep, self.settings
+        sweep.set_objective([(each.metric, each.direction) for each in self._goal.objectives])
+        self._proposals.begin(
+            sweep, experiment.path / "trials", seed=settings.seed, ordered=settings.ordered
+        )
+        self._queue.clear()
+        for record in self._proposals.unfinished():
+            if record.state != "queued":
+                sweep.requeue(record.number, state="stopped", reason="the sweep's process ended")
+                self.records.change(record, "queued")
+            self._queue.append(record)
+
     def _begin(self, trials: int) -> None:
+        self.load(self._experiment)
+        self._exhausted, self._undecided = False, True
         sweep = self._experiment.sweep
-        if not self._begun:
-            # What an earlier owner of the experiment left behind, where it was killed.
-            kill_marked(run_token(self._experiment.path))
-            sweep.set_objective([(self._objective.metric, self._objective.direction)])
-            self._proposer.begin(self._objective, self.settings.seed)
-            self._begun = True
         settings = self.settings
         sweep.event(
             "started",
@@ -176,48 +177,40 @@ class Sweep:
     def _fill(self, trials: int) -> None:
         """Begin attempts while there is a free worker and something to run."""
         while len(self._running) < self.settings.workers and not self._draining:
-            if self._queue:
+            complete = self._exhausted or len(self.records) >= trials
+            if self._undecided and self._brackets is not None:
+                self._undecided = False
+                self._decide(self._brackets)
+            elif self._queue:
                 self._start(self._queue.popleft())
-            elif len(self.records) < trials and not self._exhausted and self._may_propose():
-                try:
-                    self._start(self._propose())
-                except EndSearch as end:
-                    self._exhausted = True
-                    logger.info("the search ends after %d trials: %s", len(self.records), end)
+            elif not complete and self._proposals.may_propose():
+                self._propose()
+            elif complete and self._brackets is not None and (closed := self._brackets.close()):
+                self._experiment.sweep.set_state(closed)
+                self._undecided = True
             else:
                 return
 
-    def _may_propose(self) -> bool:
-        """Whether all results are there that the next proposal is to know; it is told them."""
-        known = len(self.records) - self.settings.ordered + 1
-        if not all(record.finished for record in self.records[self._told : known]):
-            return False
-        for record in self.records[self._told : known]:
-            self._proposer.tell(record)
-            if self._pruning is not None:
-                self._pruning.tell(record)
-        self._told = max(self._told, known)
-        return True
-
-    def _propose(self) -> TrialRecord:
-        number = len(self.records)
-        params: Any = self._proposer.propose(number)
-        if not isinstance(params, dict) or not all(isinstance(name, str) for name in params):
-            raise WrongType(
-                f"the parameters proposed for trial {number} must be a dict by name, not {params!r}"
-            )
-        record = TrialRecord(
-            number,
-            dict(params),
-            trial_seed(self.settings.seed, number),
-            self._experiment.path / "trials" / str(number),
-        )
-        self._experiment.sweep.add_trial(number, seed=record.seed, params=record.params)
-        self.records.append(record)
-        if self._pruning is not None:
-            self._pruning.begin_trial(number)
+    def _propose(self) -> None:
+        try:
+            record = self._proposals.propose()
+        except EndSearch as end:
+            self._exhausted = True
+            logger.info("the search ends after %d trials: %s", len(self.records), end)
+            return
+        self._queue.append(record)
         self._fire(FactoryEvents.PROPOSED, record)
-        return record
+
+    def _decide(self, brackets: Brackets) -> None:
+        """End paused trials, and go on with others, where all that they compete with are there."""
+        for decision in brackets.decide(self.records):
+            numbers = [record.number for record in decision.pruned]
+            self._experiment.sweep.end_trials(numbers, "pruned", known=decision.state)
+            for record in decision.pruned:
+                self.records.change(record, "pruned")
+                self._display.finished(record)
+                self._fire(FactoryEvents.TRIAL_PRUNED, record)
+            self._queue.extend(decision.promoted)
 
     def _start(self, record: TrialRecord) -> None:
         sweep = self._experiment.sweep
@@ -226,10 +219,13 @@ class Sweep:
         record.attempts = sweep.start_attempt(
             record.number, host=socket.gethostname(), position=position
         )
-        record.state, record.reason, record.result = "running", None, None
+        record.reason, record.result = None, None
+        self.records.change(record, "running")
         record.reports.clear()
-        if self._pruning is not None:
-            self._pruning.restart_trial(record.number)
+        if position > 0:
+            record.reports |= sweep.reports(record.number)
+        if self._pruning is not None and record.attempts > 1:
+            self._pruning.restart_trial(record.number, record.reports)
         folder = record.path / f"attempt-{record.attempts}"
         folder.mkdir(parents=True)
         attempt = attempt_token(self._experiment.path, record.number, record.attempts)
@@ -245,14 +241,15 @@ class Sweep:
             "memory": self.settings.limits.memory,
             "progress": self.settings.limits.progress_interval,
             "train": self._train,
-            "objective": self._objective.metric,
+            "objective": self._goal.metrics,
         }
         began = time.monotonic()
         try:
             self._backend.submit(Job(attempt, description, self._file, folder))
         except BaseException as error:
             self._slots.give_back(devices)
-            record.state, record.reason = "stopped", f"no process was started: {error}"
+            record.reason = f"no process was started: {error}"
+            self.records.change(record, "stopped")
             sweep.finish_attempt(
                 record.number, record.attempts, state="stopped", reason=record.reason
             )
@@ -285,41 +282,49 @@ class Sweep:
         record.reports[step] = value
         self._fire(FactoryEvents.TRIAL_REPORTED, record)
         prune = self._pruning is not None and self._pruning.decide(record.number, step, value)
-        self._backend.send(attempt, {"prune": prune})
+        pause = self._brackets is not None and self._brackets.pauses(record.number, step)
+        self._backend.send(attempt, {"prune": prune, "pause": pause})
         self._fire(FactoryEvents.DECIDED, record)
 
     def _finish(self, running: _Running, end: Ended) -> None:
         record = running.record
-        verdict = judge(running.last_words, end, self._objective)
+        verdict = judge(running.last_words, end, self._goal)
         if running.intent is not None and verdict.state != "completed":
             verdict = running.intent  # not how its process died: we had asked it to
         record.seconds = time.monotonic() - running.began
-        record.state, record.result, record.reason = verdict.state, verdict.result, verdict.reason
-        sweep = self._experiment.sweep
-        sweep.finish_attempt(
+        record.result, record.reason = verdict.result, verdict.reason
+        if verdict.state == "completed" and verdict.result is not None:
+            record.values = self._goal.values(verdict.result)
+            record.feasible = self._goal.feasible(verdict.result)
+        self.records.change(record, verdict.state)
+        record.failures += verdict.state == "failed" and not _is_lost(running, end)
+        again = verdict.state == "failed" and self._deserves_another(record, running, end)
+        self._experiment.sweep.finish_attempt(
             record.number,
             record.attempts,
             state=verdict.state,
             result=verdict.result,
+            feasible=record.feasible,
             reason=verdict.reason,
             exit_code=end.exit_code,
             signal=end.signal,
             peak_memory=end.peak_memory,
+            retry=again,
         )
-        self._count(verdict, end, running.last_words is None)
-        if verdict.state == "failed" and self._deserves_another(record, running, end):
-            sweep.requeue(record.number)
-            record.state = "queued"
+        self._undecided = True
+        self._count(verdict, end, _is_lost(running, end))
+        if again:
+            self.records.change(record, "queued")
             self._queue.append(record)
             logger.warning("trial %d will be tried again: %s", record.number, verdict.reason)
             self._fire(FactoryEvents.TRIAL_RETRIED, record)
             return
-        if verdict.state == "completed" and verdict.result is not None:
-            record.value = verdict.result[self._objective.metric]
-        self._display.finished(record)
+        if verdict.state != "paused":
+            self._display.finished(record)
         events = {
             "completed": FactoryEvents.TRIAL_COMPLETED,
             "pruned": FactoryEvents.TRIAL_PRUNED,
+            "paused": FactoryEvents.TRIAL_PAUSED,
             "failed": FactoryEvents.TRIAL_FAILED,
         }
         if verdict.state in events:
@@ -328,18 +333,17 @@ class Sweep:
     def _deserves_another(self, record: TrialRecord, running: _Running, end: Ended) -> bool:
         if self._draining:
             return False
-        if end.lost is not None and running.last_words is None:
+        if _is_lost(running, end):
             return True  # no doing of its own: not one of its retries
-        return record.attempts <= self.settings.retries
+        return record.failures <= self.settings.retries
 
-    def _count(self, verdict: Verdict, end: Ended, silent: bool) -> None:
+    def _count(self, verdict: Verdict, end: Ended, lost: bool) -> None:
         """Notice when going on makes no sense."""
-        self._losses = self._losses + 1 if end.lost is not None and silent else 0
+        self._losses = self._losses + 1 if lost else 0
         if self._losses >= _MOST_LOSSES:
             raise SweepFailed(f"{self._losses} attempts in a row were lost: {end.lost}")
         self._misnamed += verdict.misnamed
-        finished = sum(record.finished for record in self.records)
-        if _MISNAMED_ENOUGH <= self._misnamed == finished and not self._draining:
+        if _MISNAMED_ENOUGH <= self._misnamed == self.records.finished and not self._draining:
             self._draining = "no trial returns the objective"
             logger.error("the sweep ends early: %s", verdict.reason)
 
@@ -386,7 +390,8 @@ class Sweep:
                 running = self._running.pop(notice.id)
                 record = running.record
                 self._slots.give_back(running.devices)
-                record.state, record.reason = "stopped", reason
+                record.reason = reason
+                self.records.change(record, "stopped")
                 self._experiment.sweep.finish_attempt(
                     record.number,
                     record.attempts,
@@ -399,7 +404,7 @@ class Sweep:
 
     def _check_any_completed(self) -> None:
         """Raises SweepFailed where no trial has completed, with the first failure's reason."""
-        if any(record.state == "completed" for record in self.records):
+        if self.records.counts["completed"] or self.records.counts["paused"]:
             return
         failed = [record for record in self.records if record.state == "failed"]
         if failed:
@@ -409,3 +414,8 @@ class Sweep:
                 f"{first.reason} (what it printed: {first.stderr})"
             )
         raise SweepFailed(f"no trial of {len(self.records)} completed: all were pruned or stopped")
+
+
+def _is_lost(running: _Running, end: Ended) -> bool:
+    """Whether an attempt ended through no doing of its own, before it had said what came of it."""
+    return end.lost is not None and running.last_words is None

@@ -39,7 +39,7 @@ class Transport:
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):
             raise WrongType(f"train must be a function of a trial, not {function!r}")
-        self.name = _import_name(function)
+        self.name = import_name(function)
         self._content = b"" if self.name else _pickled(function)
         self.required = [self.name[0]] if self.name else []
         self.modules = [] if self.name else _modules_used(function)
@@ -69,7 +69,8 @@ def load_function(name: list[str] | None, file: int | None) -> Callable[..., Any
     return pickle.loads(os.pread(file, size, 0))
 
 
-def _import_name(function: Callable[..., Any]) -> list[str] | None:
+def import_name(function: object) -> list[str] | None:
+    """Module and qualified name by which a fresh interpreter imports it; None: it cannot."""
     module = getattr(function, "__module__", None)
     name = getattr(function, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(name, str) or not found_afresh(module):

@@ -9,7 +9,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, final
 
-from fireworks.errors import WrongType, WrongValue, suggest
+from fireworks.errors import ParameterNotFound, WrongType, WrongValue, suggest
 from fireworks.factory.progress import Progress
 from fireworks.factory.wire import JSON, Pipe
 
@@ -21,6 +21,20 @@ if TYPE_CHECKING:
 
 class TrialPruned(Exception):
     """The sweep ends this trial early. Let it leave ``train``."""
+
+
+class TrialPaused(Exception):
+    """The sweep may go on with this trial later. Let it leave ``train``."""
+
+
+class _Params(dict[str, Any]):
+    """Parameters that say what there is where one is missing."""
+
+    def __missing__(self, name: object) -> Any:
+        known = ", ".join(map(repr, self)) or "none"
+        raise ParameterNotFound(
+            f"there is no parameter {name!r}; there are {known}.{suggest(name, self)}"
+        )
 
 
 @final
@@ -36,7 +50,7 @@ class Trial:
     """
 
     def __init__(self, job: JSON, pipe: Pipe) -> None:
-        self.params: Mapping[str, Any] = MappingProxyType(job["params"])
+        self.params: Mapping[str, Any] = MappingProxyType(_Params(job["params"]))
         self.number: int = job["trial"]
         self.attempt: int = job["attempt"]
         self.seed: int = job["seed"]
@@ -46,6 +60,9 @@ class Trial:
         self._lock = Lock()
         self._reported: set[int] = set()
         self._prune = False
+        self._attached = False
+        self._loads = bool(job.get("load"))  # it only makes the model, for who wants it afterwards
+        self._pause: str | None = None  # after which step, where the sweep wants a pause
         interval: float | None = job.get("progress")
         self._progress = None if interval is None else Progress(pipe, self._lock, interval)
 
@@ -55,8 +72,10 @@ class Trial:
     @cached_property
     def experiment(self) -> Experiment:
         """The experiment, writing what belongs to this trial; closed when ``train`` returns."""
-        from fireworks.experiment import open_attempt
+        from fireworks.experiment import load_experiment, open_attempt
 
+        if self._loads:
+            return load_experiment(self._experiment_path)
         experiment = open_attempt(self._experiment_path, self.number, self.attempt)
         if self._progress is not None:
             experiment.log = self._progress.counting(experiment.log)
@@ -76,6 +95,7 @@ class Trial:
 
         Raises:
             TrialPruned: The sweep decided that the trial is not worth going on with.
+            TrialPaused: The sweep may go on with it later, from its last checkpoint.
             WrongType: The step is no integer or the value no number.
             WrongValue: The step is negative or was reported before, or this is another process
                 than the trial's own (a DataLoader's worker).
@@ -93,10 +113,15 @@ class Trial:
             raise WrongValue("report was called in another process than the trial's own")
         with self._lock:
             self._pipe.send({"report": [step, number]})
-            self._prune = self._pipe.receive()["prune"]
+            answer = self._pipe.receive()
         self._reported.add(step)
+        self._prune = answer["prune"]
         if self._prune:
             raise TrialPruned(f"pruned after step {step}")
+        if answer.get("pause"):
+            self._pause = f"paused after step {step}"
+            if not self._attached:  # else when the checkpoint of this epoch is written
+                raise TrialPaused(self._pause)
 
     def should_prune(self) -> bool:
         """Whether the answer to the last report was to end the trial."""
@@ -137,6 +162,11 @@ class Trial:
             trainer_parts,
         )
 
+        if self._loads:
+            from fireworks.factory.loading import ModelMade
+
+            raise ModelMade(trainer_parts(trainer))
+
         def evaluate(engine: Engine) -> None:
             evaluator.run(data)
             if report is None:
@@ -147,6 +177,14 @@ class Trial:
                     f"the evaluator has no metric {report!r}.{suggest(report, metrics)}"
                 )
             self.report(engine.state.epoch, metrics[report])
+            if self._pause is not None:
+                engine.terminate()
+
+        def end() -> None:
+            if self._pause is not None and trainer.state.epoch != trainer.state.max_epochs:
+                raise TrialPaused(self._pause)
+            if not evaluator.state.metrics:  # it was complete: only its result had been lost
+                evaluator.run(data)
 
         if self._progress is not None:
             for engine in (trainer, evaluator):
@@ -160,3 +198,5 @@ class Trial:
             saver = Checkpointer(self.experiment)
             saver.attach(trainer, evaluator, keep=1, emergency=False, sigterm=False)
             resume(trainer, self.experiment)
+            self._attached = True
+            trainer.add_event_handler(Events.TERMINATE | Events.COMPLETED, end)

@@ -12,15 +12,18 @@ import pytest
 from rich.console import Console
 
 from fireworks.factory.display import Display
-from fireworks.factory.records import Objective, TrialRecord, ranked, to_frame, to_table
+from fireworks.factory.goal import as_goal
+from fireworks.factory.records import TrialRecord, ranked, to_frame, to_table
+from fireworks.factory.trials import Trials
 
-MINIMIZE = Objective("loss", "minimize")
+MINIMIZE = as_goal(None, "loss")
 
 
 def record(number: int, state: Any, loss: float | None = None, **more: Any) -> TrialRecord:
     result = None if loss is None else {"loss": loss, "size": 3.0}
+    values = None if loss is None else (loss,)
     params = {"lr": 0.1 * number, "kind": "[red]"}
-    return TrialRecord(number, params, 1, Path(), state, result, loss, seconds=1.5, **more)
+    return TrialRecord(number, params, 1, Path(), state, result, values, seconds=1.5, **more)
 
 
 RECORDS = [
@@ -40,7 +43,7 @@ def drawn(item: Any, width: int = 120) -> str:
 
 def test_the_best_come_first() -> None:
     assert [each.number for each in ranked(RECORDS, MINIMIZE)] == [2, 0, 3, 1, 4]
-    assert [each.number for each in ranked(RECORDS, Objective("loss", "maximize"))][:2] == [0, 2]
+    assert [each.number for each in ranked(RECORDS, as_goal("loss", None))][:2] == [0, 2]
 
 
 def test_the_table_shows_everything_as_it_is() -> None:
@@ -61,13 +64,20 @@ def test_the_frame_has_a_row_per_trial() -> None:
     assert list(to_frame([]).columns) == ["trial", "state", "seconds", "attempts", "reason"]
 
 
+def trials(records: list[TrialRecord]) -> Trials:
+    found = Trials(MINIMIZE)
+    for each in records:
+        found.add(each)
+    return found
+
+
 def test_the_line_counts_and_names_the_best() -> None:
-    line = Display(RECORDS, 10, MINIMIZE).line().plain
+    line = Display(trials(RECORDS), 10).line().plain
     expected = "sweep: 4/10 trials, 1 running, 1 pruned, 1 failed, best loss 0.25 (trial 2)"
     assert line == expected
-    records = RECORDS[:1]
-    display = Display(records, 10, MINIMIZE)
-    records = records.append(RECORDS[1])
+    records = trials(RECORDS[:1])
+    display = Display(records, 10)
+    records.add(RECORDS[1])
     assert display.line().plain.endswith("left")
 
 
@@ -75,7 +85,7 @@ def test_a_terminal_gets_a_live_line_and_log_records(monkeypatch: pytest.MonkeyP
     # As in a script, where logging was not set up.
     monkeypatch.setattr(logging.getLogger("fireworks.factory"), "propagate", False)
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with Display(RECORDS, 10, MINIMIZE, console) as display:
+    with Display(trials(RECORDS), 10, console) as display:
         display.finished(RECORDS[1])
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", getattr(console.file, "getvalue")())  # noqa: B009
     assert "4/10 trials" in text and "trial 1 failed" in text and "[bold]boom" in text
@@ -86,7 +96,7 @@ def test_elsewhere_each_trial_is_a_line_on_stderr(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(logging.getLogger("fireworks.factory"), "propagate", False)
-    with Display(RECORDS, 10, MINIMIZE, Console(file=io.StringIO())) as display:
+    with Display(trials(RECORDS), 10, Console(file=io.StringIO())) as display:
         display.finished(RECORDS[2])
     captured = capsys.readouterr()
     assert captured.out == "" and len(captured.err.splitlines()) == 1

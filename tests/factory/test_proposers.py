@@ -20,10 +20,10 @@ from optuna.distributions import (
 from fireworks.errors import WrongType, WrongValue
 from fireworks.factory import EndSearch, Grid, Proposer, Random, TrialRecord
 from fireworks.factory.proposers import as_proposer
-from fireworks.factory.records import Objective
-from fireworks.factory.study import Pruning
+from fireworks.factory.goal import as_goal
+from fireworks.factory.pruning import Pruning
 
-MAXIMIZE = Objective("accuracy", "maximize")
+MAXIMIZE = as_goal("accuracy", None)
 SPACE = {
     "lr": FloatDistribution(1e-4, 1e-1, log=True),
     "dropout": FloatDistribution(0, 0.5, step=0.25),
@@ -62,7 +62,14 @@ def finish(number: int, params: Mapping[str, Any], state: Any = "completed") -> 
     result = None if value is None else {"accuracy": value}
     reports = {0: 0.25, 1: 0.5}
     return TrialRecord(
-        number, dict(params), 1, Path(), state, result=result, value=value, reports=reports
+        number,
+        dict(params),
+        1,
+        Path(),
+        state,
+        result=result,
+        values=None if value is None else (value,),
+        reports=reports,
     )
 
 
@@ -133,7 +140,7 @@ def test_a_search_gets_better_than_chance() -> None:
     for number in range(60):
         x = proposer.propose(number)["x"]
         record = finish(number, {"x": x})
-        record.value = -abs(x - 0.7)
+        record.values = (-abs(x - 0.7),)
         proposer.tell(record)
         seen.append(abs(x - 0.7))
     assert np.mean(seen[10:]) < 0.2  # 0.29 by chance
@@ -162,10 +169,10 @@ def test_a_sampler_of_optunas_is_used() -> None:
 def test_prune_decisions_see_what_was_told_when_their_trial_was_proposed() -> None:
     pruning = Pruning(optuna.pruners.MedianPruner(n_startup_trials=1), MAXIMIZE)
     for number in range(3):
-        pruning.begin_trial(number)
+        pruning.begin_trial(number, 0)
     pruning.tell(finish(0, {}))
     assert not pruning.decide(2, 0, 0.0)
-    pruning.begin_trial(3)
+    pruning.begin_trial(3, 1)
     pruning.tell(finish(1, {}))
     assert pruning.decide(3, 0, 0.0) and not pruning.decide(3, 1, 0.6)
     assert not pruning.decide(2, 1, 0.0)
@@ -184,7 +191,7 @@ def test_optunas_pruners_work_and_decide_alike_again(pruner: Any) -> None:
         pruning = Pruning(pruner, MAXIMIZE)
         found: list[list[bool]] = []
         for number in range(24):
-            pruning.begin_trial(number)
+            pruning.begin_trial(number, number)
             quality = (number * 7) % 10 / 10
             found.append([pruning.decide(number, step, quality) for step in range(8)])
             record = finish(number, {}, "pruned" if any(found[-1]) else "completed")

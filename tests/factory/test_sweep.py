@@ -459,7 +459,7 @@ def test_the_search_ends_when_the_proposer_does(make: Make) -> None:
         def nothing(params: Any, metrics: Any) -> dict[str, Any]:
             raise EndSearch("nothing to do")
 
-        make(identity, propose=nothing).run(trials=3)
+        make(identity, propose=nothing, experiment="empty").run(trials=3)
 
 
 @pytest.mark.parametrize(
@@ -475,7 +475,7 @@ def test_wrong_parameters_are_refused(make: Make, proposed: Any, message: str) -
     ("options", "message"),
     [
         ({"maximize": None}, "maximize= or minimize="),
-        ({"minimize": ["a", "b"]}, "one metric"),
+        ({"minimize": ["a", "a"]}, "twice"),
         ({"workers": 0}, "workers must be at least 1"),
         ({"workers": 1.5}, "workers must be an int"),
         ({"retries": -1}, "retries"),
@@ -485,9 +485,14 @@ def test_wrong_parameters_are_refused(make: Make, proposed: Any, message: str) -
         ({"seed": -3}, "seed"),
         ({"propose": 3}, "propose must be"),
         ({"propose": {"x": [1, 2]}}, "Grid"),
-        ({"sampler": "tpe"}, "optuna.samplers"),
+        ({"sampler": "tpee"}, "Did you mean 'tpe'"),
+        ({"sampler": 3}, "optuna.samplers"),
         ({"propose": Grid({"x": [1]}), "sampler": optuna.samplers.TPESampler()}, "sampler="),
-        ({"pruner": "median"}, "optuna.pruners"),
+        ({"pruner": "medium"}, "Did you mean 'median'"),
+        ({"pruner": 3}, "optuna.pruners"),
+        ({"scheduler": "halving"}, "Halving"),
+        ({"maximize": ["a", "b"], "pruner": "median"}, "several objectives"),
+        ({"constraints": ["size < 3"]}, "<= or >="),
     ],
 )
 def test_wrong_options_are_refused_at_once(make: Make, options: Any, message: str) -> None:
