@@ -16,7 +16,8 @@
     ├── MissingDependency       ImportError  an optional package that is not installed
     ├── WiringError             ValueError   sources connected wrongly: unbound, bound twice
     ├── DeadlockError           RuntimeError readers of one stream that wait for each other
-    ├── StateMismatch           ValueError   a state that belongs to another graph
+    ├── StateMismatch           ValueError   a state that belongs to another graph, model or sweep
+    ├── ParameterNotFound       KeyError     a parameter that a trial does not have
     ├── DatabaseNotFound        FileNotFoundError
     ├── DatabaseUnreachable     ConnectionError  no connection to a database, or none any more
     ├── NotWritten              OSError      rows not taken: the database is full, locked, read-only
@@ -110,6 +111,10 @@ class DeadlockError(FireworksError, RuntimeError):
 
 class StateMismatch(FireworksError, ValueError):
     """A state that belongs to another graph; the message names what differs."""
+
+
+class ParameterNotFound(FireworksError, KeyError):
+    """A parameter was asked for that was not proposed for the trial."""
 
 
 class DatabaseNotFound(FireworksError, FileNotFoundError):
