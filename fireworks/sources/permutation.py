@@ -16,7 +16,12 @@ STORED_ROWS = 65_536
 """Up to here an order is a stored permutation: keyed ones are biased when they are short."""
 
 _ROUNDS = 8
-_MIX = np.array([0x85EBCA6B], np.uint32)
+_SHIFT = np.uint32(15)
+_HALF = np.uint64(32)
+
+_SIDES_TRIED = 4_096
+"""Sides whose product is n or little more spare the network what lies above n."""
+
 _BLOCK = 8_192
 """Places computed at once: what is worked on stays in the processor's cache."""
 
@@ -31,8 +36,7 @@ class KeyedPermutation:
 
     A Feistel network over pairs (left, right) from Z_a x Z_b, with a and b near the square root of
     n and addition modulo a and b in turn (Black and Rogaway, Ciphers with arbitrary finite
-    domains, 2002). Results above n - 1 are put through the network again until they fall below;
-    less than one in sqrt(n) does.
+    domains, 2002). Results above n - 1 are put through the network again until they fall below.
 
     Args:
         n: How many numbers are permuted, at least 1 and below 2**62.
@@ -41,8 +45,7 @@ class KeyedPermutation:
 
     def __init__(self, n: int, key: Sequence[int]) -> None:
         self.n = n
-        self._a = max(1, math.isqrt(n - 1) + 1)
-        self._b = -(-n // self._a)
+        self._a, self._b = _sides(n)
         words = np.random.SeedSequence(key).generate_state(3 * _ROUNDS, np.uint32)
         odd = np.array([0, 1, 1], np.uint32)  # the last two multiply
         self._keys = words.reshape(_ROUNDS, 3) | odd
@@ -87,40 +90,52 @@ class KeyedPermutation:
 
     def _network(self, values: Indices) -> Indices:
         a, b = np.uint32(self._a), np.uint32(self._b)
-        pairs = np.divmod(values, self._b)
-        left, right = (each.astype(np.uint32) for each in pairs)
+        left, right = (each.astype(np.uint32) for each in np.divmod(values, self._b))
+        work = np.empty((2, len(values)), np.uint32)
         for number, key in enumerate(self._keys):
             if number % 2:
-                right += _below(left, key, b)
-                # Below 0 an unsigned number is huge: the smaller of the two is the remainder.
-                np.minimum(right, right - b, out=right)
+                _add_hash(left, right, key, b, work)
             else:
-                left += _below(right, key, a)
-                np.minimum(left, left - a, out=left)
+                _add_hash(right, left, key, a, work)
         joined = left.astype(np.int64)
         joined *= self._b
         joined += right
         return joined
 
 
-def _below(
-    values: NDArray[np.uint32], key: NDArray[np.uint32], limit: np.uint32
-) -> NDArray[np.uint32]:
-    """Hash each value to a number below ``limit``, which is at most 2**31.
+def _sides(n: int) -> tuple[int, int]:
+    """Return a and b, not far apart, whose product is at least n and hardly more."""
+    root = math.isqrt(n - 1) + 1
+    a = np.arange(root, root + min(root, _SIDES_TRIED), dtype=np.int64)
+    b = -(-n // a)
+    best = int((a * b - n).argmin())
+    return int(a[best]), int(b[best])
 
-    Keyed, then mixed as MurmurHash3 does at its end: multiplications by odd numbers, between
-    shifts that bring the high bits down; the result, scaled.
+
+def _add_hash(
+    source: NDArray[np.uint32],
+    target: NDArray[np.uint32],
+    key: NDArray[np.uint32],
+    limit: np.uint32,
+    work: NDArray[np.uint32],
+) -> None:
+    """Add a hash of each source, below ``limit`` (at most 2**31), to its target, modulo ``limit``.
+
+    Keyed, then mixed by multiplications with odd numbers and a shift that brings the high bits
+    down; what is left of it when it is scaled to the limit are the high bits.
     """
-    mixed = values ^ key[0]
+    mixed, other = work
+    np.bitwise_xor(source, key[0], out=mixed)
     mixed *= key[1]
-    mixed ^= mixed >> np.uint32(16)
-    mixed *= _MIX[0]
-    mixed ^= mixed >> np.uint32(13)
+    np.right_shift(mixed, _SHIFT, out=other)
+    mixed ^= other
     mixed *= key[2]
-    mixed ^= mixed >> np.uint32(16)
     scaled = np.multiply(mixed, limit, dtype=np.uint64)
-    scaled >>= np.uint64(32)
-    return scaled.astype(np.uint32)
+    scaled >>= _HALF
+    target += scaled.astype(np.uint32)
+    # Below 0 an unsigned number is huge: the smaller of the two is the remainder.
+    np.subtract(target, limit, out=other)
+    np.minimum(target, other, out=target)
 
 
 class StoredPermutation:
