@@ -7,6 +7,7 @@ elsewhere in the column's comment. A table that is reflected by its name has its
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import Any, cast
@@ -38,6 +39,8 @@ from fireworks.database.kinds.times import DateKind, DatetimeKind, DurationKind,
 from fireworks.errors import DamagedFile
 
 SqlType = sa.types.TypeEngine[Any]
+
+_SHOWN_CHARACTERS = 60
 
 _MARK = "fireworks "
 _MARKED = re.compile(r"fireworks (\{.*\})", re.S)
@@ -164,6 +167,16 @@ _KINDS: dict[str, Any] = {
         DurationKind, FloatKind, IntegerKind, JsonKind, TensorKind, TextKind, TimeKind, UuidKind,
     )
 }  # fmt: skip
+
+
+def shown(column: sa.Column[Any]) -> str:
+    """Return a column's kind in short, for a state to be compared with another."""
+    kind = kind_of(column.type)
+    options = ",".join(f"{k}={v}" for k, v in kind.spec.items() if k != "kind")
+    if len(options) > _SHOWN_CHARACTERS:  # many categories
+        digest = hashlib.sha256(options.encode()).hexdigest()[:12]
+        options = f"{options[:_SHOWN_CHARACTERS]}… {digest}"
+    return f"{kind.name}({options})" + ("?" if column.nullable else "")
 
 
 def kind_of(type_: SqlType) -> Kind:

@@ -22,7 +22,13 @@ _VALUE_CHARACTERS = 60
 
 
 def misfit(
-    engine: sa.Engine, table: sa.Table, rows: Message, write: Write, error: Exception
+    engine: sa.Engine,
+    table: sa.Table,
+    rows: Message,
+    write: Write,
+    error: Exception,
+    *,
+    connection: sa.Connection | None = None,
 ) -> WrongValue:
     """Return the error for rows that a database refused, naming the first that does not fit.
 
@@ -34,9 +40,11 @@ def misfit(
         rows: The rows, none of which is there.
         write: What writes them.
         error: Why they were refused together.
+        connection: Where to try, in savepoints of a transaction of the caller's; by default, in
+            connections of its own.
     """
     none = f"{len(rows)} rows could not be written to {table.name!r}, and none of them was"
-    place, why = _first(engine, rows, write, error)
+    place, why = _first(engine, rows, write, error, connection)
     if place is None:
         return WrongValue(f"{none}: {_said(engine, error)}.")
     row = rows[place : place + 1]
@@ -53,14 +61,18 @@ def misfit(
 
 
 def _first(
-    engine: sa.Engine, rows: Message, write: Write, error: Exception
+    engine: sa.Engine,
+    rows: Message,
+    write: Write,
+    error: Exception,
+    connection: sa.Connection | None,
 ) -> tuple[int | None, Exception]:
     """Return the first row that is refused by itself, and why; None where only several are."""
     first, last = 0, len(rows)
     while last - first > 1:
         middle = (first + last) // 2
         for part in ((first, middle), (middle, last)):
-            refused = _refused(engine, rows[part[0] : part[1]], write)
+            refused = _refused(engine, rows[part[0] : part[1]], write, connection)
             if refused is not None:
                 (first, last), error = part, refused
                 break
@@ -69,8 +81,15 @@ def _first(
     return first, error
 
 
-def _refused(engine: sa.Engine, rows: Message, write: Write) -> Exception | None:
+def _refused(
+    engine: sa.Engine, rows: Message, write: Write, connection: sa.Connection | None
+) -> Exception | None:
     try:
+        if connection is not None:
+            with connection.begin_nested() as savepoint:
+                write(connection, rows)
+                savepoint.rollback()
+            return None
         with engine.connect() as connection, connection.begin() as transaction:
             write(connection, rows)
             transaction.rollback()

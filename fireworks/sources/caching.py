@@ -107,6 +107,15 @@ class CachingSource(Source):
         self._prefetcher.forget()
         self._cache.wont_need(rows if self.varies else rows % self.num_rows)
 
+    def rows_moved(self, kept: int) -> None:
+        """Forget the rows that are others now."""
+        held = self._cache.ids
+        if self.varies or (len(held) and held[-1] >= kept):
+            self._prefetcher.forget()
+            self._make_cache()
+        for source in self.outputs:
+            source.rows_moved(kept)
+
     def describe(self) -> dict[str, Any]:
         """Return nothing: what is cached never decides which rows come."""
         return {}

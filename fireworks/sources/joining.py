@@ -80,6 +80,11 @@ class JoinSource(Source):
         if self.indexed:
             self._all_pairs()
 
+    def rows_moved(self, kept: int) -> None:
+        """Scan the keys again."""
+        self._index = self._places = self._pairs = None
+        super().rows_moved(0)
+
     def read(self, rows: Rows) -> Message:
         """Return pairs."""
         above = self.rows_above(rows)

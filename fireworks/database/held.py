@@ -1,0 +1,63 @@
+"""Connections that stay open as long as a run reads."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Generator
+from contextlib import AbstractContextManager, contextmanager
+
+import sqlalchemy as sa
+
+from fireworks.database.retrying import Attempts
+from fireworks.source import Run
+
+_Open = tuple[AbstractContextManager[sa.Connection], sa.Connection]
+
+
+class HeldConnections:
+    """Opening a connection takes longer than reading a batch: one is opened for each thread of a
+    run, and closed at its end. Outside of runs every use opens one and closes it.
+    """  # noqa: D205
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[_Open] = []
+        self._runs = 0
+
+    def hold(self, run: Run) -> None:
+        """Keep connections open until a run ends, or nobody holds it any more."""
+        with self._lock:
+            self._runs += 1
+        release = weakref.finalize(run, self._release)
+        run.at_end(release)
+
+    @contextmanager
+    def use(self, attempts: Attempts) -> Generator[sa.Connection]:
+        """Lend a connection on which every statement is a transaction of its own.
+
+        Args:
+            attempts: Opens one where none is idle.
+        """
+        with self._lock:
+            opened = self._idle.pop() if self._idle else None
+        if opened is None:
+            manager = attempts.connection()
+            opened = manager, manager.__enter__().execution_options(isolation_level="AUTOCOMMIT")
+        healthy = False
+        try:
+            yield opened[1]
+            healthy = not opened[1].invalidated
+        finally:
+            with self._lock:
+                if keep := healthy and self._runs > 0:
+                    self._idle.append(opened)
+            if not keep:
+                opened[0].__exit__(None, None, None)
+
+    def _release(self) -> None:
+        with self._lock:
+            self._runs -= 1
+            idle, self._idle = ([], self._idle) if self._runs else (self._idle, [])
+        for manager, _ in idle:
+            manager.__exit__(None, None, None)
