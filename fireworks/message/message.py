@@ -240,11 +240,8 @@ class Message(DataFrameHabits, Interchange):
             self._set_rows(resolve(key, self._length), value)
 
     def _set_column(self, name: str, value: Any) -> None:
-        try:
-            # A Message without columns takes the length of its first one.
-            column = column_from(value, self._length if self.stored else None)
-        except (WrongLength, WrongType) as error:
-            raise type(error)(f"Column {name!r} cannot be set: {error}.") from None
+        # A Message without columns takes the length of its first one.
+        column = _column_from(name, value, self._length if self.stored else None)
         self.stored = {**self.stored, name: column}
         self._length = len(column)
 
@@ -331,18 +328,19 @@ class Message(DataFrameHabits, Interchange):
                 (which then is the result); or a dict of functions, each of which gets one
                 column's tensor or Series and returns the new column.
         """
-        if isinstance(function, Mapping):
-            self._chosen(function)
+        if type(function) is dict or isinstance(function, Mapping):
             changed = {name: each(self[name]) for name, each in function.items()}
             return self._replaced(changed)
         result = function(self)
         return result if isinstance(result, Message) else Message(result)
 
     def _replaced(self, changed: Mapping[str, Any]) -> Message:
-        result = Message.from_columns(dict(self.stored), self._length)
+        # A Message without columns takes the length of its first one.
+        columns, length = dict(self.stored), self._length if self.stored else None
         for name, value in changed.items():
-            result[name] = value
-        return result
+            columns[name] = column = _column_from(name, value, length)
+            length = len(column)
+        return Message.from_columns(columns, length)
 
     def filter(self, keep: Any) -> Message:
         """The rows for which a mask, or a function of the Message that returns one, is true."""
@@ -527,6 +525,13 @@ class Message(DataFrameHabits, Interchange):
 
 
 cast(ABCMeta, Mapping).register(Message)
+
+
+def _column_from(name: str, value: Any, length: int | None) -> Column:
+    try:
+        return column_from(value, length)
+    except (WrongLength, WrongType) as error:
+        raise type(error)(f"Column {name!r} cannot be set: {error}.") from None
 
 
 def _as_tensor(name: str, column: Column) -> TensorColumn:

@@ -134,8 +134,16 @@ _UNCHECKED = pc.TakeOptions(boundscheck=False)
 
 
 def _decode(values: ArrowArray, codes: Codes) -> ArrowArray:
-    # What `values.take(codes)` does, in half the time for a batch: codes are always inside.
-    return _array_take.call([values, pa.array(codes)], _UNCHECKED)
+    # What `values.take(codes)` does, in a third of the time for a batch: codes are always inside,
+    # and wrapping their memory is far quicker than `pa.array`.
+    buffer = pa.py_buffer(np.ascontiguousarray(codes))
+    indices = pa.Array.from_buffers(_arrow_type(codes.dtype), len(codes), [None, buffer])
+    return _array_take.call([values, indices], _UNCHECKED)
+
+
+@cache
+def _arrow_type(dtype: np.dtype[Any]) -> Any:
+    return pa.from_numpy_dtype(dtype)
 
 
 @cache
