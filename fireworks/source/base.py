@@ -275,7 +275,8 @@ class Source(Node):
 
     def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
         """Return which rows of each input the given epoch-extended rows are made of."""
-        return dict.fromkeys(self._inputs, self.reorder(rows) if "reorder" in self._methods else rows)
+        above = self.reorder(rows) if "reorder" in self._methods else rows
+        return dict.fromkeys(self._inputs, above)
 
     def expect(self, rows: Rows, deadline: float | None) -> Rows:
         """Hear that rows will be needed; return those that have to come from upstream."""
