@@ -8,128 +8,151 @@ import time
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
+import grain
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
-from timing import compare, describe_machine, options
+from timing import describe_machine, options
+from timing.rounds import interleaved, table
 from torch import nn
-from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, Dataset
+from trainers import WAYS, Batches, images, quietly
 
-from fireworks import Checkpointer, Experiment, ExperimentLogger, Message, Source, create_trainer
-from fireworks.engine import DataProfiler, Prefetch, ProgressBar, SystemMonitor
+from fireworks import (
+    Checkpointer,
+    Experiment,
+    ExperimentLogger,
+    Message,
+    Source,
+    TensorBoardLogger,
+    VisdomLogger,
+    create_trainer,
+)
+from fireworks.engine import (
+    DataProfiler,
+    ModelSummary,
+    Prefetch,
+    ProgressBar,
+    SystemMonitor,
+    WeightStatistics,
+)
 
-ITERATIONS = 2_000
+LATE = 0.004  # seconds that a batch and a step take
 
 
-def nothing(engine: Engine, batch: object) -> None:
-    """An update function that does nothing."""
+class Terminal(StringIO):
+    """Where a progress bar moves."""
+
+    def isatty(self) -> bool:
+        """Say that it is one."""
+        return True
 
 
-def empty_trainer() -> Engine:
+def empty_trainer(output: object = None) -> Engine:
     model = nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return create_trainer(model, optimizer, update=nothing, device="cpu")
+    return create_trainer(model, optimizer, update=lambda engine, batch: output, device="cpu")
 
 
 def empty_steps(root: Path, rounds: int) -> None:
-    batches = list(range(ITERATIONS))
+    """What each handler adds to an iteration."""
     experiment = Experiment("empty", root=root)
-    value = {"loss": 0.5}
-    logged = create_logged(value)
-    ways: dict[str, Engine] = {
-        "bare Ignite": Engine(nothing),
-        "create_trainer": empty_trainer(),
-        "with Checkpointer": empty_trainer(),
-        "with DataProfiler": empty_trainer(),
-        "with ProgressBar": empty_trainer(),
-        "with SystemMonitor": empty_trainer(),
-        "a loss, no logger": create_logged(value),
-        "a loss, ExperimentLogger": logged,
-    }
-    Checkpointer(experiment).attach(ways["with Checkpointer"], every=10**9)
-    DataProfiler().attach(ways["with DataProfiler"])
-    ProgressBar(StringIO()).attach(ways["with ProgressBar"])
-    SystemMonitor(experiment).attach(ways["with SystemMonitor"])
-    ExperimentLogger(experiment).attach(logged)
-    compare(
-        f"{ITERATIONS:,} iterations of an empty step (Checkpointer: and one checkpoint at the end)",
-        {name: lambda _, engine=engine: engine.run(batches) for name, engine in ways.items()},
-        rounds=rounds,
-    )
-    experiment.close()
-
-
-def create_logged(value: dict[str, float]) -> Engine:
+    nobody = "http://127.0.0.1:9"  # where no Visdom server answers
     model = nn.Linear(1, 1)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    return create_trainer(model, optimizer, update=lambda engine, batch: value, device="cpu")
+    attach: dict[str, Callable[[Engine], object]] = {
+        "create_trainer, no handlers": lambda engine: None,
+        "Checkpointer": lambda engine: Checkpointer(experiment).attach(engine, every=10**9),
+        "DataProfiler": lambda engine: DataProfiler().attach(engine),
+        "ExperimentLogger": lambda engine: ExperimentLogger(experiment).attach(engine),
+        "ModelSummary": lambda engine: ModelSummary(model).attach(engine),
+        "ProgressBar, on a terminal": lambda engine: ProgressBar(Terminal()).attach(engine),
+        "SystemMonitor": lambda engine: SystemMonitor(experiment).attach(engine),
+        "TensorBoardLogger": lambda engine: TensorBoardLogger(experiment).attach(engine),
+        "VisdomLogger, no server": lambda engine: VisdomLogger(experiment, nobody).attach(engine),
+        "WeightStatistics, every 100": lambda engine: WeightStatistics(model, experiment).attach(
+            engine
+        ),
+    }
+    output = {"loss": 0.5}
+    engines = {"bare Ignite": Engine(lambda engine, batch: output)}
+    for name, how in attach.items():
+        engines[name] = empty_trainer(output)
+        how(engines[name])
+    blocks: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(rounds):
+        for name, engine in engines.items():
+            batches = Batches(None, 1_000)
+            engine.run(batches)
+            blocks[name] += batches.seconds(50)
+    experiment.close()
+    bare = min(blocks["bare Ignite"])
+    print("\n### An iteration of an empty step that gives a loss, in the fastest 50\n")
+    print("| with | µs | more than bare Ignite, µs | ratio |\n|---|---:|---:|---:|")
+    for name, own in blocks.items():
+        fastest, more = min(own) * 1e6, (min(own) - bare) * 1e6
+        print(f"| {name} | {fastest:.2f} | {more:.2f} | {min(own) / bare:.2f} |")
 
 
 def real_steps(root: Path, rounds: int, short: bool) -> None:
     """A step of about 2 ms; three metrics an iteration, checkpoints, a progress bar."""
-    iterations = 100 if short else 500
-    x, y = torch.randn(256, 512), torch.randint(0, 10, (256,))
-    batches = [{"x": x, "label": y}] * iterations
-
-    def parts() -> tuple[nn.Module, torch.optim.Optimizer]:
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(512, 384), nn.ReLU(), nn.Linear(384, 10))
-        return model, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
-
-    def by_hand(_: object) -> None:
-        model, optimizer = parts()
-        for batch in batches:
-            model.train()
-            optimizer.zero_grad()
-            loss = cross_entropy(model(batch["x"]), batch["label"])
-            loss.backward()
-            optimizer.step()
-
-    def ignite(_: object) -> None:
-        model, optimizer = parts()
-
-        def step(engine: Engine, batch: dict[str, torch.Tensor]) -> float:
-            model.train()
-            optimizer.zero_grad()
-            loss = cross_entropy(model(batch["x"]), batch["label"])
-            loss.backward()
-            optimizer.step()
-            return loss.item()
-
-        Engine(step).run(batches)
-
-    def fireworks(_: object) -> None:
-        model, optimizer = parts()
-        trainer = create_trainer(
-            model, optimizer, cross_entropy, inputs="x", target="label", device="cpu"
+    iterations, block = (400, 50) if short else (2_000, 100)
+    blocks: dict[str, list[float]] = {name: [] for name in WAYS}
+    wholes: dict[str, list[float]] = {name: [] for name in WAYS}
+    for _ in range(rounds):
+        for name, way in WAYS.items():
+            batches = Batches(images(), iterations)
+            start = time.perf_counter()
+            quietly(way, batches, root)
+            wholes[name].append((time.perf_counter() - start) / iterations)
+            blocks[name] += batches.seconds(block)
+    by_hand = next(iter(WAYS))
+    print(f"\n### A real step, of {iterations:,} a run\n")
+    print(f"| way | fastest {block} steps, µs each | ratio | median | with start and end | ratio |")
+    print("|---|---:|---:|---:|---:|---:|")
+    for name, own in blocks.items():
+        print(
+            f"| {name} | {min(own) * 1e6:,.0f} | {min(own) / min(blocks[by_hand]):.2f} | "
+            f"{statistics.median(own) * 1e6:,.0f} | {min(wholes[name]) * 1e6:,.0f} | "
+            f"{min(wholes[name]) / min(wholes[by_hand]):.2f} |"
         )
-        with Experiment("real", root=root) as experiment:
-            ExperimentLogger(experiment).attach(trainer)
-
-            @trainer.on(Events.ITERATION_COMPLETED)
-            def log_two_more() -> None:
-                group = optimizer.param_groups[0]
-                experiment.log(
-                    {"lr": group["lr"], "momentum": group["momentum"]},
-                    step=trainer.state.iteration,
-                )
-
-            Checkpointer(experiment).attach(trainer, every=1_000)
-            ProgressBar(StringIO()).attach(trainer)
-            trainer.run(batches)
-
-    compare(
-        f"{iterations} real steps; ours with three metrics each, a checkpoint, a progress bar",
-        {"by hand, nothing logged": by_hand, "bare Ignite, nothing logged": ignite,
-         "fireworks": fireworks},
-        rounds=rounds,
-    )  # fmt: skip
+    over = {name: min(own) - min(blocks[by_hand]) for name, own in blocks.items()}
+    ours = over["fireworks"]
+    print(
+        f"\nMore than the loop by hand, in the fastest {block} steps: fireworks {ours * 1e6:,.0f} "
+        f"µs; {ours / over['Lightning']:.3f} of Lightning's, "
+        f"{ours / over['Hugging Face Trainer']:.3f} of the Hugging Face Trainer's."
+    )
 
 
-class Sleeping(Source):
-    """Batches that take 4 ms each, as from a disk."""
+def timed(engine: Engine, batches: Any) -> float:
+    """Seconds that a run takes."""
+    start = time.perf_counter()
+    engine.run(batches)
+    return time.perf_counter() - start
+
+
+def late(item: int) -> dict[str, np.ndarray]:
+    """Return a batch that takes as long as a step, as from a disk."""
+    began = time.perf_counter()
+    batch = {"row": np.arange(item * 256, (item + 1) * 256)}
+    time.sleep(max(0.0, began + LATE - time.perf_counter()))
+    return batch
+
+
+class LateDataset(Dataset[dict[str, np.ndarray]]):
+    """Such batches for a DataLoader, and for grain."""
+
+    def __len__(self) -> int:
+        return 100
+
+    def __getitem__(self, item: int) -> dict[str, np.ndarray]:
+        return late(item)
+
+
+class LateSource(Source):
+    """Such batches as a source."""
 
     num_rows = 100 * 256
 
@@ -140,33 +163,34 @@ class Sleeping(Source):
 
     def read(self, rows: np.ndarray) -> Message:
         """Return a batch, late."""
-        time.sleep(0.004)
-        return Message({"row": rows})
-
-
-class SleepingDataset(Dataset[int]):
-    """The same for a DataLoader."""
-
-    def __len__(self) -> int:
-        return 100
-
-    def __getitem__(self, item: int) -> int:
-        time.sleep(0.004)
-        return item
+        return Message(late(int(rows[0]) // 256))
 
 
 def reading_ahead(rounds: int) -> None:
-    engine = Engine(lambda engine, batch: time.sleep(0.004))
-    loader = DataLoader(SleepingDataset(), batch_size=None, num_workers=1, persistent_workers=True)
-    compare(
-        "100 batches of 4 ms for steps of 4 ms (400 ms at the least)",
-        {
-            "DataLoader, one worker": lambda _: engine.run(loader),
-            "Source": lambda _: engine.run(Sleeping()),
-            "Prefetch(Source)": lambda _: engine.run(Prefetch(Sleeping())),
-        },
-        rounds=rounds,
+    def step(engine: Engine, batch: object) -> None:
+        time.sleep(LATE)
+
+    engine = Engine(step)
+    loader = DataLoader(LateDataset(), batch_size=None, num_workers=1, persistent_workers=True)
+
+    def by_grain(**reading: int) -> Any:
+        options = grain.ReadOptions(**reading)
+        return grain.MapDataset.source(LateDataset()).to_iter_dataset(options)
+
+    data: dict[str, Callable[[], Any]] = {
+        "grain, 16 threads": by_grain,
+        "grain, one thread": lambda: by_grain(num_threads=1, prefetch_buffer_size=2),
+        "DataLoader, one worker": lambda: loader,
+        "Source": LateSource,
+        "Prefetch(Source)": lambda: Prefetch(LateSource()),
+    }
+    seconds = interleaved(
+        {name: lambda make=make: timed(engine, make()) for name, make in data.items()}, rounds
     )
+    table(
+        "100 batches of 4 ms for steps of 4 ms (400 ms at the least)", "ms", seconds,
+        lambda each: each * 1e3,
+    )  # fmt: skip
 
 
 def checkpoints(root: Path, rounds: int, short: bool) -> None:
@@ -175,9 +199,9 @@ def checkpoints(root: Path, rounds: int, short: bool) -> None:
     model = nn.Sequential(*(nn.Linear(width, width) for _ in range(4)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     numbers = sum(each.numel() for each in model.parameters())
+    inline, held = [], []
     with Experiment("large", root=root) as experiment:
-        held: list[float] = []
-        trainer = create_trainer(model, optimizer, update=nothing, device="cpu")
+        trainer = create_trainer(model, optimizer, update=lambda engine, batch: None, device="cpu")
         began = 0.0
 
         @trainer.on(Events.GET_BATCH_STARTED)
@@ -191,37 +215,34 @@ def checkpoints(root: Path, rounds: int, short: bool) -> None:
         def end() -> None:
             held.append(time.perf_counter() - began)
 
-        trainer.add_event_handler(Events.ITERATION_STARTED, lambda: wait_for(saver))
-        trainer.run(range(rounds + 2))
-    inline: list[float] = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        torch.save({"model": model.state_dict()}, root / "inline.pt")
-        inline.append(time.perf_counter() - start)
-    held = held[1:]  # no checkpoint before the first iteration
-    print(f"\n### A checkpoint of {numbers / 1e6:.0f}M parameters, step held up for\n")
-    print("| way | fastest ms | median ms | median ratio |\n|---|---:|---:|---:|")
-    whole = statistics.median(inline)
-    for name, times in (("torch.save", inline), ("Checkpointer", held)):
-        median = statistics.median(times)
-        print(f"| {name} | {min(times) * 1e3:,.1f} | {median * 1e3:,.1f} | {median / whole:.2f} |")
+        @trainer.on(Events.ITERATION_STARTED)
+        def write_inline() -> None:
+            while saver.writing:  # as a longer step would
+                time.sleep(0.005)
+            start = time.perf_counter()
+            torch.save({"model": model.state_dict()}, root / "inline.pt")
+            inline.append(time.perf_counter() - start)
 
-
-def wait_for(saver: Checkpointer) -> None:
-    """Let the thread finish, as a longer step would."""
-    while saver.writing:
-        time.sleep(0.005)
+        trainer.run(range(rounds + 1))
+    table(
+        f"A checkpoint of {numbers / 1e6:.0f}M parameters, step held up for", "ms",
+        {"torch.save": inline[1:], "Checkpointer": held[1:]},  # none before the first iteration
+        lambda each: each * 1e3,
+    )  # fmt: skip
 
 
 def main() -> None:
     short = options(__doc__ or "").short
     rounds = 3 if short else 9
     torch.set_num_threads(1)
-    print(f"## Engine\n\n{describe_machine('torch', 'pytorch-ignite', 'numpy')},")
+    packages = (
+        "torch", "pytorch-ignite", "numpy", "lightning", "transformers", "accelerate", "grain",
+    )  # fmt: skip
+    print(f"## Engine\n\n{describe_machine(*packages)},")
     print(f"one torch thread, {rounds} rounds.")
     parts: list[Callable[[Path], None]] = [
         lambda root: empty_steps(root, rounds),
-        lambda root: real_steps(root, rounds, short),
+        lambda root: real_steps(root, 3 if short else 5, short),
         lambda root: reading_ahead(rounds),
         lambda root: checkpoints(root, rounds, short),
     ]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import time
 import weakref
+from contextlib import suppress
+from typing import final
 
 from fireworks.engine.scalars import ScalarLogger, Scalars
 from fireworks.experiment import Experiment
+from fireworks.experiment.tensorboard import EventWriter
 from fireworks.optional import require
 
 
+@final
 class TensorBoardLogger(ScalarLogger):
     """Writes what a training run measures as TensorBoard events into an experiment's folder.
 
     The events are on disk at the end of each epoch and of the run; what an exception leaves is
-    written when the logger is let go, or when the interpreter ends.
+    written when the logger is let go, or when the interpreter ends. TensorBoard forgets what a
+    resumed run had written after its checkpoint: it is written again.
 
     Args:
         experiment: The experiment, or a trial's; the events go to its ``tensorboard`` folder.
@@ -24,20 +30,25 @@ class TensorBoardLogger(ScalarLogger):
 
     def __init__(self, experiment: Experiment) -> None:
         require("tensorboard", extra="tensorboard", purpose="TensorBoardLogger")
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(experiment.tensorboard))
-        weakref.finalize(self, self._writer.close)
+        self._events = EventWriter(experiment.tensorboard)
+        self._last = -1
+        weakref.finalize(self, self._events.close)
 
     def log(self, scalars: Scalars, step: int) -> None:
-        """Write scalars as events."""
+        """Write scalars as events; what is no number is left out."""
+        if self._last < 0 or step < self._last:
+            self._events.purge(step)
+        self._last = step
+        numbers: dict[str, float] = {}
         for name, value in scalars.items():
-            self._writer.add_scalar(name, value, step)
+            with suppress(TypeError, ValueError, RuntimeError):
+                numbers[name] = float(value)
+        self._events.write([(step, numbers, time.time())])
 
     def flush(self) -> None:
         """Return when everything logged is on disk."""
-        self._writer.flush()
+        self._events.flush()
 
     def close(self) -> None:
         """Close the event file; a further run writes another one beside it."""
-        self._writer.close()
+        self._events.close()

@@ -39,7 +39,7 @@ class VisdomLogger(ScalarLogger):
         experiment: The experiment, or a trial's.
         server: Where the server is. One for this machine only, that downloads nothing, is started
             by ``python -c "from visdom.server.run_server import start_server;
-            start_server(bind_local=True)"``.
+            start_server(base_url='', bind_local=True)"``.
 
     Raises:
         MissingDependency: Visdom is not installed.

@@ -149,6 +149,19 @@ engine.run(range(10))
     }
 
 
+def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path):
+    with Experiment("run", root=tmp_path) as experiment:
+        for first, last in ((1, 10), (6, 8)):  # killed after 10, gone on with after 5
+            logger = TensorBoardLogger(experiment)
+            for step in range(first, last + 1):
+                logger.log({"loss": float(10 * first + step), "matrix": torch.ones(2, 2)}, step)
+            logger.close()
+    assert events(experiment.tensorboard) == {
+        "loss": [(step, 10 + step) for step in range(1, 6)]
+        + [(step, 60 + step) for step in range(6, 9)]
+    }
+
+
 def test_every_must_be_positive(tmp_path):
     trainer, evaluator = engines()
     with (

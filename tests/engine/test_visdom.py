@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 import torch
@@ -17,20 +18,27 @@ from fireworks.errors import EngineError, WrongValue
 from fireworks.experiment import open_attempt
 from tests.engine.visdom_server import VisdomServer
 
+NUMBERS = count()
 
-@pytest.fixture
-def server(tmp_path) -> Iterator[VisdomServer]:
-    folder = tmp_path / "visdom"
-    folder.mkdir()
-    server = VisdomServer(folder)
-    server.start()
+
+@pytest.fixture(scope="module")
+def only_server(tmp_path_factory) -> Iterator[VisdomServer]:
+    server = VisdomServer(tmp_path_factory.mktemp("visdom"))
     yield server
     server.kill()
 
 
 @pytest.fixture
+def server(only_server) -> VisdomServer:
+    if not only_server.running:  # the test before may have killed it
+        only_server.start()
+    return only_server
+
+
+@pytest.fixture
 def experiment(tmp_path):
-    with Experiment("run", root=tmp_path) as experiment:
+    """Of another name for each test: that of its windows on the server."""
+    with Experiment(f"run{next(NUMBERS)}", root=tmp_path) as experiment:
         yield experiment
 
 
@@ -58,8 +66,8 @@ def test_a_run_is_shown_as_it_is_recorded(server, experiment):
     ExperimentLogger(experiment).attach(trainer, evaluator)
     VisdomLogger(experiment, server.address).attach(trainer, evaluator)
     trainer.run(range(20), max_epochs=3)
-    assert server.curves("run-0001") == recorded(experiment)
-    assert [step for step, _ in server.curves("run-0001")["valid/accuracy"]] == [20, 40, 60]
+    assert server.curves(experiment.id) == recorded(experiment)
+    assert [step for step, _ in server.curves(experiment.id)["valid/accuracy"]] == [20, 40, 60]
 
 
 def test_a_further_run_goes_on_with_the_curves(server, experiment):
@@ -68,7 +76,7 @@ def test_a_further_run_goes_on_with_the_curves(server, experiment):
     VisdomLogger(experiment, server.address).attach(trainer)
     trainer.run(range(5), max_epochs=1)
     trainer.run(range(5), max_epochs=2)
-    assert server.curves("run-0001") == recorded(experiment)
+    assert server.curves(experiment.id) == recorded(experiment)
     assert len(recorded(experiment)["train/loss"]) == 10
 
 
@@ -79,7 +87,7 @@ def test_a_server_that_dies_and_comes_back_empty_lacks_nothing(server, experimen
 
     @trainer.on(Events.ITERATION_COMPLETED(once=40))
     def die():
-        assert server.curves("run-0001")["train/loss"]  # it was there
+        assert server.curves(experiment.id)["train/loss"]  # it was there
         server.kill()
 
     @trainer.on(Events.ITERATION_COMPLETED(once=110))
@@ -87,7 +95,7 @@ def test_a_server_that_dies_and_comes_back_empty_lacks_nothing(server, experimen
         server.start()
 
     trainer.run(range(130))
-    assert server.curves("run-0001") == recorded(experiment)
+    assert server.curves(experiment.id) == recorded(experiment)
     assert len(recorded(experiment)["train/loss"]) == 130
     assert caplog.text.count("does not answer") == 1
 
@@ -105,10 +113,11 @@ def test_without_a_server_nothing_waits_and_replay_shows_all_later(server, exper
         logger.replay()
     server.start()
     assert logger.replay() == 1
-    assert server.curves("run-0001") == recorded(experiment)
+    assert server.curves(experiment.id) == recorded(experiment)
     experiment.log({"late": 0.5, "none": math.nan, "much": math.inf}, step=7)
+    experiment.flush()
     assert logger.replay(load_experiment(experiment.path)) == 4
-    shown = server.curves("run-0001")
+    shown = server.curves(experiment.id)
     assert shown["late"] == [(7, 0.5)]
     assert shown["none"] == shown["much"] == [(7, None)]
 
@@ -134,7 +143,7 @@ def test_what_was_logged_before_an_error_is_shown(server, experiment):
 
     with pytest.raises(ZeroDivisionError):
         trainer.run(range(10))
-    assert [step for step, _ in server.curves("run-0001")["train/loss"]] == list(range(1, 8))
+    assert [step for step, _ in server.curves(experiment.id)["train/loss"]] == list(range(1, 8))
 
 
 def test_a_sweep_is_replayed_trial_by_trial(server, tmp_path):
@@ -152,7 +161,7 @@ def test_values_that_are_no_numbers_are_left_out(server, experiment):
     logger = VisdomLogger(experiment, server.address)
     logger.log({"matrix": torch.ones(2, 2), "text": "words", "loss": 0.5}, 1)
     logger.close()
-    assert server.curves("run-0001") == {"loss": [(1, 0.5)]}
+    assert server.curves(experiment.id) == {"loss": [(1, 0.5)]}
 
 
 def test_the_server_listens_to_this_machine_only(server):

@@ -10,12 +10,14 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.servers import free_port
+from tests.servers import free_port, pids
 
 PROGRAM = """
 import sys
 from visdom.server.run_server import start_server
-start_server(port=int(sys.argv[1]), hostname="127.0.0.1", env_path=sys.argv[2], bind_local=True)
+start_server(
+    port=int(sys.argv[1]), hostname="127.0.0.1", base_url="", env_path=sys.argv[2], bind_local=True
+)
 """
 
 
@@ -37,6 +39,7 @@ class VisdomServer:
                 cwd=self._folder,
                 env={"HOME": str(self._folder), "NO_PROXY": "127.0.0.1"},
             )
+        pids.add(self._process.pid)
         deadline = time.monotonic() + 60
         while True:
             try:
@@ -52,7 +55,12 @@ class VisdomServer:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            pids.discard(self._process.pid)
             self._process = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
 
     def send_signal(self, number: int) -> None:
         assert self._process is not None
