@@ -7,7 +7,7 @@ millions of rows takes tuples from the driver and turns whole columns into array
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -113,3 +113,41 @@ def _unbuffered() -> Any:
     from pymysql.cursors import SSCursor
 
     return SSCursor
+
+
+class Names:
+    """A table's name and columns as SQL, quoted for a database.
+
+    Args:
+        dialect: The database's.
+        table: The table.
+        columns: Which of its columns.
+
+    Attributes:
+        plain: The columns as they were given.
+        table: The table.
+        names: The columns.
+        key: The columns of the primary key.
+        others: Those of `names` that are not.
+    """
+
+    def __init__(self, dialect: sa.Dialect, table: sa.Table, columns: Sequence[str]) -> None:
+        quoter = dialect.identifier_preparer
+        self.plain = columns
+        self.table = quoter.format_table(table)
+        self.names = [quoter.format_column(table.columns[name]) for name in columns]
+        self.key = [quoter.format_column(column) for column in table.primary_key.columns]
+        self.others = [name for name in self.names if name not in self.key]
+
+    @property
+    def listed(self) -> str:
+        """The columns, with commas."""
+        return ", ".join(self.names)
+
+    @property
+    def on_conflict(self) -> str:
+        """What SQLite and PostgreSQL are to do with a row whose key is there already."""
+        if not self.others:
+            return f" ON CONFLICT ({', '.join(self.key)}) DO NOTHING"
+        changed = ", ".join(f"{name} = excluded.{name}" for name in self.others)
+        return f" ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {changed}"

@@ -1,0 +1,125 @@
+"""Rows into PostgreSQL by COPY, its own bulk path."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from fireworks.database import drivers
+from fireworks.database.cells import held
+
+Rows = Sequence[tuple[Any, ...]]
+
+_UNIQUE_VIOLATION = "23505"
+
+# By the number of a type in PostgreSQL: the declared types whose cells are sent to it in binary,
+# which it need not parse. A longer integer would be cut off.
+_BINARY: dict[int, Any] = {
+    16: sa.Boolean,
+    17: sa.LargeBinary,
+    20: sa.Integer,
+    21: sa.SmallInteger,
+    23: sa.Integer,
+    25: sa.String,
+    701: sa.Float,
+    1043: sa.String,
+    1114: sa.DateTime,
+}
+_INT4 = 23
+
+
+def insert(connection: sa.Connection, table: sa.Table, names: Sequence[str], rows: Rows) -> None:
+    """Add rows to a table.
+
+    Args:
+        connection: Where to write; the transaction is the caller's.
+        table: The table.
+        names: The columns of the rows.
+        rows: The rows, as the driver takes them.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: The database refused a row, or the connection was lost.
+    """
+    quoted = drivers.Names(connection.dialect, table, names)
+    _copy(connection, table, quoted, quoted.table, rows)
+
+
+def upsert(connection: sa.Connection, table: sa.Table, names: Sequence[str], rows: Rows) -> None:
+    """Add rows to a table; one with the same key is changed.
+
+    Most rows are new where rows are written at all: they are copied straight into the table. Where
+    a key was there already, that is undone, and the rows go through a temporary table.
+
+    Arguments and errors are those of `insert`. The rows have the columns of the primary key.
+    """
+    quoted = drivers.Names(connection.dialect, table, names)
+    # Where every statement is a transaction of its own, it is undone as a whole by itself.
+    alone = connection.connection.dbapi_connection.autocommit  # pyright: ignore
+    try:
+        with nullcontext() if alone else connection.begin_nested():
+            _copy(connection, table, quoted, quoted.table, rows)
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
+            raise
+    else:
+        return
+    places = [quoted.names.index(name) for name in quoted.key]
+    last_of_each = {tuple(row[place] for place in places): row for row in rows}
+    through = f"fireworks_{uuid.uuid4().hex}"
+    make = f"CREATE TEMPORARY TABLE {through} AS SELECT {quoted.listed} FROM {quoted.table} LIMIT 0"
+    move = (
+        f"INSERT INTO {quoted.table} ({quoted.listed}) SELECT {quoted.listed} FROM {through}"
+        f"{quoted.on_conflict}"
+    )
+    with drivers.errors_of(connection, move), drivers.cursor(connection) as cursor:
+        cursor.execute(make, ())
+        _copy(connection, table, quoted, through, list(last_of_each.values()))
+        cursor.execute(move, ())
+        cursor.execute(f"DROP TABLE {through}")
+
+
+def _copy(
+    connection: sa.Connection, table: sa.Table, quoted: drivers.Names, into: str, rows: Rows
+) -> None:
+    """Copy rows into a table whose columns have the same types as those of the first."""
+    types = _binary_types(connection, table, quoted)
+    form = "" if types is None else " (FORMAT BINARY)"
+    sql = f"COPY {into} ({quoted.listed}) FROM STDIN{form}"
+    with (
+        drivers.errors_of(connection, sql),
+        drivers.cursor(connection) as cursor,
+        # With parameters, of which there are none, the driver reads %% in a name as %.
+        cursor.copy(sql, ()) as copy,
+    ):
+        if types is not None:
+            copy.set_types(types)
+        write_row = copy.write_row
+        for row in rows:
+            write_row(row)
+
+
+def _binary_types(
+    connection: sa.Connection, table: sa.Table, quoted: drivers.Names
+) -> list[int] | None:
+    """Return the numbers of the columns' types; None where not all can be sent in binary."""
+    sql = f"SELECT {quoted.listed} FROM {quoted.table} LIMIT 0"
+    known: dict[str, list[int]] = connection.info.setdefault("fireworks_types", {})
+    if sql not in known:
+        with drivers.errors_of(connection, sql), drivers.cursor(connection) as cursor:
+            cursor.execute(sql, ())
+            known[sql] = [described.type_code for described in cursor.description]
+    types = known[sql]
+    for name, number in zip(quoted.plain, types, strict=True):
+        kind = held(table.columns[name])
+        if not isinstance(kind, _BINARY.get(number, ())):
+            return None
+        if isinstance(kind, sa.DateTime) and kind.timezone:
+            return None
+        if number == _INT4 and isinstance(kind, sa.BigInteger):
+            return None
+    return types
