@@ -13,7 +13,7 @@ from fireworks.errors import WrongLength, WrongType
 from fireworks.message import Message, concat
 from fireworks.message.rows import resolve
 from fireworks.source import state, wiring
-from fireworks.source.failures import Skipped
+from fireworks.source.failures import OnError, Skipped, changed_chunks, check_on_error, tried
 from fireworks.source.node import Node
 from fireworks.source.passes import Pass
 from fireworks.source.reading import Rows, apart, guarded
@@ -71,6 +71,8 @@ class Source(Node):
         inputs: The source to read from, or a dict of named ones. It can also be bound later, once,
             with ``reader >> source``.
         name: Tells this source from others of its class: in seeds, states and messages.
+        on_error: What to do where `transform` raises: ``"raise"``; ``"skip"`` to leave the rows out
+            for which it does (see ``skipped``), which makes the source a stream; or ``Retry(n)``.
 
     Attributes:
         num_rows: Rows in one epoch; the input's, where a subclass says nothing else.
@@ -89,6 +91,7 @@ class Source(Node):
 
     epoch_aware: ClassVar[bool] = False
     passes_rows: bool = False
+    on_error: OnError = "raise"
     reorders: bool = False
     changes: bool = False
     _methods: ClassVar[frozenset[str]] = frozenset()
@@ -125,7 +128,12 @@ class Source(Node):
             cls.needs_inputs = bool(has_input) or len(cls._methods) > 1
 
     def __new__(
-        cls, *args: object, inputs: object = None, name: str | None = None, **options: object
+        cls,
+        *args: object,
+        inputs: object = None,
+        name: str | None = None,
+        on_error: OnError | None = None,
+        **options: object,
     ) -> Self:
         """Set everything up: a subclass whose ``__init__`` forgets ``super()`` works too."""
         if not cls._methods:
@@ -133,6 +141,8 @@ class Source(Node):
                 f"{cls.__name__} must implement one of read (with num_rows), stream, transform."
             )
         self = super().__new__(cls, *args, inputs=inputs, name=name, **options)
+        if on_error is not None:
+            self.on_error = check_on_error(on_error)
         self.statistics = Statistics()
         self.skipped = []
         self.skipped_count = 0
@@ -143,7 +153,11 @@ class Source(Node):
         return self
 
     def __init__(
-        self, *, inputs: Source | Mapping[str, Source] | None = None, name: str | None = None
+        self,
+        *,
+        inputs: Source | Mapping[str, Source] | None = None,
+        name: str | None = None,
+        on_error: OnError = "raise",
     ) -> None:
         """Take what ``__new__`` has used already."""
 
@@ -169,7 +183,7 @@ class Source(Node):
             return self.input.read(self.reorder(rows))
         if not self.changes:
             self.require_index()
-        return self.change(self.input.read(rows), rows)
+        return tried(self, self.change, self.input.read(rows), rows)
 
     def stream(self, start: Any = None) -> Iterator[Message | tuple[Message, Any]]:
         """Yield Messages of any length, or ``(message, position)`` pairs.
@@ -203,9 +217,14 @@ class Source(Node):
         For sources that combine streams: they open their inputs with ``run`` and put the inputs'
         positions into their own, so that a state covers everything upstream.
         """
-        if "transform" in self._methods:
+        if self.changes and self.on_error == "skip":
+            yield from changed_chunks(
+                self, run, start, lambda message, rows: self.checked(message), self._skip
+            )
+            return
+        if self.changes:
             for message, position in run.open(self.input, start, reader=self):
-                yield self.checked(message), position
+                yield tried(self, self.checked, message), position
             return
         at, behind = (None, 0) if start is None else (start["at"], start["behind"])
         chunks = stepped(run, iter(self.stream(at)))
@@ -231,7 +250,7 @@ class Source(Node):
         """Whether rows can be read in any order, by index."""
         if self._methods == frozenset({"read"}):
             return True
-        if not self._methods - {"stream", "flow"}:
+        if not self._methods - {"stream", "flow"} or (self.changes and self.on_error == "skip"):
             return False
         return bool(self._inputs) and all(each.indexed for each in self._inputs.values())
 
@@ -400,6 +419,12 @@ class Source(Node):
         if self.needs_inputs and not self._inputs:
             _ = self.input
         if not self.indexed:
+            if self.changes and self.on_error == "skip":
+                raise WrongType(
+                    f'{self!r} leaves out rows that it cannot change (on_error="skip"): it is a '
+                    "stream, since its rows cannot be numbered before all are read. Hold them in "
+                    "memory: MessageSource(source.read_all())."
+                )
             raise WrongType(
                 f"{self!r} is a stream: it has no length, and its rows cannot be asked for by "
                 "index. Hold its rows in memory first: MessageSource(source.read_all())."

@@ -1,11 +1,28 @@
-"""What a source does with rows that cannot be read."""
+"""What a source does with rows that cannot be read or changed."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from fireworks.errors import WrongValue
+import numpy as np
+from numpy.typing import NDArray
+
+from fireworks.errors import ColumnNotFound, WrongLength, WrongValue
+from fireworks.message import Message, concat
+
+if TYPE_CHECKING:
+    from fireworks.source.base import Source
+    from fireworks.source.rings import Flow, Position
+    from fireworks.source.run import Run
+
+T = TypeVar("T")
+Change = Callable[[Message, NDArray[np.int64]], Message]
+
+_NEVER_SKIPPED = (ColumnNotFound, WrongLength)
+"""These say that the source is wrong, not a row: leaving rows out would leave out all of them."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +59,103 @@ class Skipped:
 
     where: str
     reason: str
+
+
+def check_on_error(on_error: object) -> OnError:
+    """Return ``on_error`` if it is one.
+
+    Raises:
+        WrongValue: It is none.
+    """
+    if on_error == "raise" or on_error == "skip" or isinstance(on_error, Retry):
+        return on_error  # pyright: ignore[reportReturnType]  # "raise" or "skip", as compared
+    raise WrongValue(f'on_error is "raise", "skip" or Retry(times), not {on_error!r}.')
+
+
+def retried(
+    on_error: OnError,
+    action: Callable[[], T],
+    failures: type[Exception] = Exception,
+    unless: tuple[type[Exception], ...] = (),
+) -> T:
+    """Return what an action returns, tried again as ``on_error`` says.
+
+    Args:
+        on_error: Only a `Retry` tries again.
+        action: What to do.
+        failures: The errors that may pass.
+        unless: Errors among them that will not.
+    """
+    times, wait = (on_error.times, on_error.wait) if isinstance(on_error, Retry) else (0, 0.0)
+    for attempt in range(times):
+        try:
+            return action()
+        except unless:
+            raise
+        except failures:
+            time.sleep(wait * 2**attempt)
+    return action()
+
+
+def survivors(
+    message: Message,
+    rows: NDArray[np.int64],
+    change: Change,
+    skip: Callable[[int, Exception], None],
+) -> list[Message]:
+    """Change rows, those left out that cannot be changed.
+
+    Args:
+        message: The rows.
+        rows: Their numbers.
+        change: Changes some of them.
+        skip: Called with the number of each row that cannot be changed, and why.
+    """
+    try:
+        return [change(message, rows)]
+    except _NEVER_SKIPPED:
+        raise
+    except Exception as error:
+        if len(message) == 1:
+            skip(int(rows[0]), error)
+            return []
+    half = len(message) // 2
+    return [
+        *survivors(message[:half], rows[:half], change, skip),
+        *survivors(message[half:], rows[half:], change, skip),
+    ]
+
+
+def changed_chunks(
+    source: Source, run: Run, start: Position, change: Change, note: Callable[[str, str], None]
+) -> Flow:
+    """Yield the chunks of a source's one input, changed as its ``on_error`` says.
+
+    Args:
+        source: The source.
+        run: The run.
+        start: Where to begin; the position counts the rows of the input in this epoch.
+        change: Gets rows and their numbers.
+        note: Called for each row that is left out: which, and why.
+    """
+    above, row = (None, 0) if start is None else (start["above"], start["row"])
+
+    def skip(number: int, error: Exception) -> None:
+        note(f"row {number} of epoch {run.epoch}", f"{type(error).__name__}: {error}")
+
+    for message, position in run.open(source.input, above, reader=source):
+        rows = np.arange(row, row + len(message))
+        row += len(message)
+        if source.on_error != "skip":
+            changed = tried(source, change, message, rows)
+        elif left := survivors(message, rows, change, skip):
+            changed = concat(left) if len(left) > 1 else left[0]
+        else:
+            continue
+        yield changed, {"above": position, "row": row}
+
+
+def tried(source: Source, change: Callable[..., Message], *args: Any) -> Message:
+    """Return ``change(*args)``, tried again where the source's ``on_error`` says so."""
+    rule = source.on_error
+    return retried(rule, lambda: change(*args)) if isinstance(rule, Retry) else change(*args)

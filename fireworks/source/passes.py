@@ -105,9 +105,7 @@ class Pass(Iterator[Message]):
         self.close()
 
 
-def _items(
-    source: Source, run: Run, size: int, start: int
-) -> Generator[tuple[Message, Position]]:
+def _items(source: Source, run: Run, size: int, start: int) -> Generator[tuple[Message, Position]]:
     """Yield the items of an epoch of an indexed source; the position counts items."""
     num_rows = source.num_rows
     first = run.epoch * num_rows

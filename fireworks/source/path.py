@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fireworks.message import Message
+from fireworks.source.failures import tried
 from fireworks.source.reading import Rows, checked, located, unguarded
 
 if TYPE_CHECKING:
@@ -66,7 +67,12 @@ class Path:
                 source = self._steps[place]
                 before = now
                 if source.changes:
-                    message = source.change(message, self._rows[place][here])
+                    rows = self._rows[place][here]
+                    message = (
+                        source.change(message, rows)
+                        if source.on_error == "raise"
+                        else tried(source, source.change, message, rows)
+                    )
                     now = perf_counter()
                 source.statistics.add(message, now - before, before - began)
             return message

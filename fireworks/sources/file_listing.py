@@ -5,14 +5,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fireworks.errors import FileChanged, FilesNotFound, WrongType, WrongValue
-from fireworks.source import OnError, Retry
+from fireworks.source import OnError, failures
 
 T = TypeVar("T")
 
@@ -129,31 +128,12 @@ def described(files: Sequence[DataFile]) -> dict[str, Any]:
     return {"files": len(files), "first": first, "digest": digest.hexdigest()[:16]}
 
 
-def check_on_error(on_error: object) -> OnError:
-    """Return ``on_error`` if it is one.
-
-    Raises:
-        WrongValue: It is none.
-    """
-    if on_error == "raise" or on_error == "skip" or isinstance(on_error, Retry):
-        return on_error  # pyright: ignore[reportReturnType]  # "raise" or "skip", as compared
-    raise WrongValue(f'on_error is "raise", "skip" or Retry(times), not {on_error!r}.')
-
-
 def retried(on_error: OnError, action: Callable[[], T]) -> T:
     """Return what an action returns, tried again as ``on_error`` says where the system fails.
 
     Only failures of the system (``OSError``) may pass; a damaged or changed file stays so.
     """
-    times, wait = (on_error.times, on_error.wait) if isinstance(on_error, Retry) else (0, 0.0)
-    for attempt in range(times):
-        try:
-            return action()
-        except FilesNotFound:
-            raise
-        except OSError:
-            time.sleep(wait * 2**attempt)
-    return action()
+    return failures.retried(on_error, action, OSError, unless=(FilesNotFound,))
 
 
 def is_of_the_system(error: Exception) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from fireworks.errors import WrongLength, WrongValue
 from fireworks.message import Message
 from fireworks.source import Retry, Rows, Source
+from fireworks.source.failures import retried
 from fireworks.sources.callables import check_callable, check_travels, name_of
 
 
@@ -53,7 +53,6 @@ class FunctionSource(Source):
             )
         self.function = function
         self._num_rows = int(num_rows)
-        self._retry = on_error if isinstance(on_error, Retry) else None
 
     @property
     def num_rows(self) -> int:
@@ -79,16 +78,7 @@ class FunctionSource(Source):
         return {"function": name_of(self.function), "num_rows": self._num_rows}
 
     def _called(self, rows: Rows) -> Any:
-        left = self._retry.times if self._retry else 0
-        wait = self._retry.wait if self._retry else 0.0
-        while True:
-            try:
-                return self.function(rows.copy())
-            except Exception:
-                if not left:
-                    raise
-            time.sleep(wait)
-            left, wait = left - 1, 2 * wait
+        return retried(self.on_error, lambda: self.function(rows.copy()))
 
     def __getstate__(self) -> dict[str, Any]:
         check_travels(self, self.function)

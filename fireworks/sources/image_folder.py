@@ -13,6 +13,7 @@ from fireworks.errors import DamagedFile, FilesNotFound, FireworksError, WrongVa
 from fireworks.message import Message
 from fireworks.optional import require
 from fireworks.source import OnError, Rows, Source
+from fireworks.source.failures import check_on_error
 from fireworks.sources import column_kinds, file_listing
 from fireworks.sources.file_listing import DataFile
 
@@ -71,7 +72,7 @@ class ImageFolderSource(Source):
             raise WrongValue(f"size is (height, width) in pixels, not {size!r}.")
         self.size = size
         self.mode = mode
-        self.on_error: OnError = file_listing.check_on_error(on_error)
+        self.on_error: OnError = check_on_error(on_error)
         root = os.path.abspath(os.path.expanduser(folder))
         if not os.path.isdir(root):
             raise FilesNotFound(f"There is no folder {root}.")

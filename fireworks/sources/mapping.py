@@ -9,7 +9,8 @@ import numpy as np
 
 from fireworks.errors import WrongLength, WrongValue
 from fireworks.message import Message
-from fireworks.source import Rows, Run, Source
+from fireworks.source import OnError, Rows, Run, Source
+from fireworks.source.failures import changed_chunks
 from fireworks.source.rings import Flow, Position
 from fireworks.sources.callables import check_callable, check_travels, name_of
 from fireworks.sources.random_rows import RowGenerators
@@ -37,6 +38,8 @@ class MapSource(Source):
         function: ``function(message)``, or with a seed ``function(message, generators)``; or a dict
             of such functions by column, each of a column's tensor or Series.
         seed: The seed of the generators, an integer from 0; None for a function that draws nothing.
+        on_error: ``"raise"``, ``"skip"`` to leave out the rows for which the function raises (see
+            ``skipped``; the source then streams), or ``Retry(n)`` to call it again.
         inputs: The source of the rows.
         name: Tells this source from others of its class; two with the same seed and different names
             draw different numbers.
@@ -52,10 +55,11 @@ class MapSource(Source):
         function: Callable[..., Any] | Mapping[str, Callable[..., Any]],
         seed: int | None = None,
         *,
+        on_error: OnError = "raise",
         inputs: Source | Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(inputs=inputs, name=name)
+        super().__init__(inputs=inputs, name=name, on_error=on_error)
         self.function = dict(function) if isinstance(function, Mapping) else function
         for each in self._functions():
             check_callable(self, each)
@@ -76,13 +80,12 @@ class MapSource(Source):
         return self._changed(message, places, epochs)
 
     def flow(self, run: Run, start: Position) -> Flow:
-        """Yield the chunks of a streamed input, changed; the position counts their rows."""
-        above, row = (None, 0) if start is None else (start["above"], start["row"])
-        for message, position in run.open(self.input, above, reader=self):
-            stop = row + len(message)
-            changed = self._changed(message, np.arange(row, stop), run.epoch)
-            row = stop
-            yield changed, {"above": position, "row": row}
+        """Yield the chunks of a streamed input, changed."""
+
+        def change(message: Message, rows: Rows) -> Message:
+            return self._changed(message, rows, run.epoch)
+
+        return changed_chunks(self, run, start, change, self._skip)
 
     def describe(self) -> dict[str, Any]:
         """Return the names of the functions, and the seed."""
@@ -92,7 +95,7 @@ class MapSource(Source):
         return list(self.function.values()) if isinstance(self.function, dict) else [self.function]
 
     def _changed(self, message: Message, rows: Rows, epochs: Rows | int) -> Message:
-        given = message.copy(deep=False)
+        given = message.copy(deep=False)  # the function may change it
         if self.seed is None:
             changed = given.map(self.function)
         else:

@@ -13,6 +13,7 @@ import numpy as np
 from fireworks.errors import DamagedFile, WrongType, WrongValue
 from fireworks.message import Message, concat
 from fireworks.source import OnError, Rows, Source
+from fireworks.source.failures import check_on_error
 from fireworks.sources import column_kinds, file_listing, malformed
 from fireworks.sources.column_kinds import ArrowSchema, ArrowTable, Types
 from fireworks.sources.file_listing import DataFile, Paths
@@ -55,7 +56,7 @@ class RecordFileSource(Source):
         super().__init__(name=name)
         self.columns = column_kinds.selected(columns)
         self.encoding = _ascii_compatible(encoding)
-        self.on_error: OnError = file_listing.check_on_error(on_error)
+        self.on_error: OnError = check_on_error(on_error)
         self._types = column_kinds.declared(types)
         endings = [suffix + end for suffix in suffixes for end in ("", ".gz", ".zst", ".bz2")]
         self.files = file_listing.find_files(paths, endings)

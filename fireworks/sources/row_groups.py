@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fireworks.errors import DamagedFile, FileChanged, FireworksError, SchemasDiffer, WrongValue
 from fireworks.message import Message
 from fireworks.source import OnError, Rows, Source
+from fireworks.source.failures import check_on_error
 from fireworks.sources import column_kinds, file_listing
 from fireworks.sources.column_kinds import ArrowField, ArrowSchema, ArrowTable, Types
 from fireworks.sources.file_listing import DataFile, Paths
@@ -78,7 +79,7 @@ class GroupedFileSource(Source):
         if max_bytes < 0:
             raise WrongValue(f"max_bytes is a number of bytes from 0; it is {max_bytes!r}.")
         self.columns = column_kinds.selected(columns)
-        self.on_error: OnError = file_listing.check_on_error(on_error)
+        self.on_error: OnError = check_on_error(on_error)
         self.max_bytes = int(max_bytes)
         self._types = column_kinds.declared(types)
         self.files = file_listing.find_files(paths, suffixes)
