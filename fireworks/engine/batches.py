@@ -35,7 +35,7 @@ def column(batch: Any, name: str, device: torch.device) -> torch.Tensor:
         ColumnNotFound: The batch has no such column; the nearest name is offered.
         WrongType: The column cannot become a tensor, or the batch has no columns.
     """
-    if not isinstance(batch, Message | Mapping):
+    if not isinstance(batch, Message) and not isinstance(batch, Mapping):
         raise WrongType(
             f"A batch is a Message or a dict of tensors, not {type(batch).__name__}. "
             "Give inputs= as a function to take anything else apart."
@@ -74,6 +74,15 @@ class ModelInputs:
         self._device = device
         if not self._inputs:
             raise WrongValue("inputs= names no column: the model would get no arguments.")
+
+    @property
+    def columns(self) -> str:
+        """What the model gets, as it reads in a message."""
+        wanted = self._inputs
+        if callable(wanted):
+            return "tensors that inputs= returned"
+        names = list(wanted.values() if isinstance(wanted, Mapping) else wanted)
+        return f"column{'s' if len(names) > 1 else ''} {', '.join(map(repr, names))}"
 
     def call(self, model: Callable[..., Any], batch: Any) -> Any:
         """Call the model with what it gets of the batch."""

@@ -13,13 +13,15 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fireworks.engine.batches import Inputs, ModelInputs, choose_device, column
+from fireworks.engine.data_length import DataLength
+from fireworks.engine.devices import explain_devices, move_model
 from fireworks.engine.gradients import GRADIENTS, Gradients
 from fireworks.engine.layers import note_layer
 from fireworks.engine.parts import named, register_parts
 from fireworks.engine.precision import Amp, Precision
 from fireworks.engine.schedule import Every, Scheduler, attach_scheduler
 from fireworks.engine.update import Update
-from fireworks.errors import EngineError, WrongType, WrongValue
+from fireworks.errors import WrongType, WrongValue
 
 UserUpdate = Callable[[Engine, Any], Any]
 
@@ -91,7 +93,8 @@ def create_trainer(
             parameters.
         WrongType: Something is not what it should be.
         ColumnNotFound: (when run) a batch lacks a column; the nearest name is offered.
-        EngineError: (when run) the loss is no scalar tensor, or there was no batch at all.
+        EngineError: (when run) the loss is no scalar tensor, the data has no batch or ends early in
+            an epoch, or the model was moved to another device than the data.
         LossNotFinite: (when run) the loss is NaN or infinite.
     """
     where = choose_device(device)
@@ -100,7 +103,7 @@ def create_trainer(
     for each in models.values():
         if not isinstance(each, nn.Module):
             raise WrongType(f"A model is a torch.nn.Module, not {type(each).__name__}.")
-        each.to(where)
+        move_model(each, where)
     _check_optimizers(models, optimizers)
     average = _average(ema, model, where)
     stepped: Callable[[], bool] = _always
@@ -158,7 +161,7 @@ def create_trainer(
         attach_scheduler(trainer, scheduler, schedule, stepped=stepped)
     if GRADIENTS not in parts:
         parts[GRADIENTS] = Gradients(optimizers)
-    trainer.add_event_handler(Events.EPOCH_COMPLETED, _check_not_empty)
+    DataLength(trainer)
     register_parts(trainer, parts)
     return trainer
 
@@ -193,7 +196,7 @@ def create_evaluator(
     where = choose_device(device)
     model_inputs = ModelInputs(inputs, where)
     precision = Precision(amp, where)
-    model.to(where)
+    move_model(model, where)
 
     @torch.no_grad()
     def step(engine: Engine, batch: Any) -> Any:
@@ -202,6 +205,7 @@ def create_evaluator(
             with precision.autocast():
                 output = model_inputs.call(model, batch)
         except RuntimeError as error:
+            explain_devices(error, model, model_inputs.columns, where)
             note_layer(error, model)
             raise
         return output if target is None else (output, column(batch, target, where))
@@ -275,11 +279,3 @@ def _compiled(model: nn.Module, how: bool | Mapping[str, Any]) -> Callable[..., 
         return model
     options: dict[str, Any] = {} if how is True else dict(how)
     return torch.compile(model, **options)
-
-
-def _check_not_empty(engine: Engine) -> None:
-    if engine.state.iteration == 0:
-        raise EngineError(
-            "The data has no batch at all. Look at what a filter or a split leaves, and note that "
-            "an iterator can be read only once."
-        )

@@ -11,6 +11,7 @@ from ignite.engine import Engine
 from torch import nn
 
 from fireworks.engine.batches import ModelInputs, column
+from fireworks.engine.devices import explain_devices
 from fireworks.engine.gradients import Gradients
 from fireworks.engine.layers import note_layer
 from fireworks.engine.precision import Precision
@@ -103,6 +104,7 @@ class Update:
             with self._precision.autocast():
                 output = self._inputs.call(self._forward, batch)
         except RuntimeError as error:
+            explain_devices(error, model, self._inputs.columns, self._device)
             note_layer(error, model)
             raise
         with self._precision.autocast():

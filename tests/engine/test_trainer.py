@@ -202,3 +202,93 @@ class TestBadInput:
         for loss, what in ((lambda out: out, r"shape \(64, 2\)"), (lambda out: 3.5, "3.5")):
             with pytest.raises(EngineError, match=what):
                 self.trainer(loss).run([points()])
+
+    def test_data_that_ends_early_in_an_epoch(self):
+        class Shorter(list):
+            """It says 4 batches, and gives fewer in the second epoch."""
+
+            def __init__(self):
+                super().__init__([points(16)] * 4)
+                self.epoch = 0
+
+            def __iter__(self):
+                self.epoch += 1
+                return iter(list.copy(self)[: 4 if self.epoch == 1 else 3])
+
+        trainer = self.trainer(target="label")
+        with pytest.raises(EngineError, match=r"early in epoch 2: .* 4 batches .* and gave 3"):
+            trainer.run(Shorter(), max_epochs=3)
+        assert trainer.state.iteration == 7
+
+    def test_an_iterator_is_not_read_twice(self):
+        trainer = self.trainer(target="label")
+        with pytest.raises(EngineError, match="no batch when it was read again, in epoch 2"):
+            trainer.run(iter([points()] * 3), max_epochs=2)
+        with pytest.raises(EngineError, match="no batch when it was read again, in epoch 1"):
+            self.trainer(target="label").run(iter([points()] * 3), epoch_length=5)
+
+    def test_epochs_of_another_length_than_the_data_read_it_again(self):
+        for length in (2, 7):
+            trainer = self.trainer(target="label")
+            trainer.run([points()] * 3, max_epochs=4, epoch_length=length)
+            assert trainer.state.iteration == 4 * length
+
+    def test_a_stream_whose_passes_differ_says_so_once(self, caplog):
+        class Fewer:
+            left = 6
+
+            def __iter__(self):
+                self.left -= 1
+                return iter([points()] * self.left)
+
+        trainer = self.trainer(target="label")
+        trainer.run(Fewer(), max_epochs=3)
+        assert trainer.state.iteration == 15
+        assert caplog.text.count("the data gave 4 batches, and 5 the first time") == 1
+
+    def test_a_model_that_was_moved_since(self):
+        network = model()
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        trainer = create_trainer(
+            network, optimizer, cross_entropy, inputs=["x"], target="label", device="cpu"
+        )
+        evaluator = create_evaluator(network, inputs={"input": "x"}, device="cpu")
+        network.to("meta")
+        for engine in (trainer, evaluator):
+            with pytest.raises(
+                EngineError,
+                match="'weight' of the model is on meta, the column 'x' on cpu.*device='meta'",
+            ):
+                engine.run([points()])
+
+    def test_a_tensor_that_a_module_keeps_by_itself(self):
+        class Shifted(nn.Linear):
+            shift = torch.ones(3, device="meta")
+
+            def forward(self, x):
+                return super().forward(x) * torch.mv(self.shift.expand(3, 3), x[0])
+
+        network = Shifted(3, 2)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        trainer = create_trainer(network, optimizer, cross_entropy, inputs="x", device="cpu")
+        with pytest.raises(RuntimeError) as caught:
+            trainer.run([points()])
+        assert "column 'x', are on cpu. A tensor that a module" in caught.value.__notes__[0]
+
+    def test_a_model_without_values(self):
+        network = nn.Linear(3, 2, device="meta")
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        with pytest.raises(
+            WrongValue, match="'weight' of the model is on the meta device.*to_empty"
+        ):
+            create_trainer(network, optimizer, cross_entropy, inputs="x", device="cpu")
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    def test_a_model_that_was_moved_off_the_gpu(self):
+        network = model()
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        trainer = create_trainer(network, optimizer, cross_entropy, inputs="x", target="label")
+        network.to("cpu")
+        with pytest.raises(EngineError, match="of the model is on cpu, the column 'x' on cuda"):
+            trainer.run([points()])
