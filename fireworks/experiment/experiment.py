@@ -293,8 +293,13 @@ class Experiment(Contents):
             NotRecorded: Earlier values cannot be committed (the disk is full); they are kept and
                 tried again.
         """
+        writer = self._writer
+        if writer is None:
+            raise self._not_writable("log")
         if mapping is None:
             values = more
+        elif type(mapping) is dict and not more:
+            values = mapping.copy()
         else:
             try:
                 values = {**mapping, **more}
@@ -303,9 +308,6 @@ class Experiment(Contents):
                     f"log() takes a mapping of names to numbers; got {type(mapping).__name__}: "
                     f"{mapping!r:.60}. For example: log({{'train/loss': 0.3}}, step=1)"
                 ) from None
-        writer = self._writer
-        if writer is None:
-            raise self._not_writable("log")
         writer.put(self._steps.checked(step), values)
         if self._durable:
             writer.flush()

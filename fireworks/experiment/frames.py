@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fireworks.errors import TableNotFound, WrongType, WrongValue, suggest
@@ -12,16 +12,19 @@ from fireworks.experiment.steps import Steps
 from fireworks.experiment.writer import Entry
 from fireworks.record.json_values import decode
 from fireworks.record.schema import NO_TRIAL, quoted
-from fireworks.record.store import Connection
+from fireworks.record.store import Connection, Cursor
 
 if TYPE_CHECKING:
     import pandas
+    from numpy.typing import NDArray
 
 _TRIAL_COLUMNS = (
     "trial", "state", "attempt", "seed", "started", "ended", "reason",
     "exit_code", "signal", "host", "pid", "peak_memory",
 )  # fmt: skip
-_BLOCK = 4096  # rows
+_KINDS = ("int64", "float64", "float64")  # of steps, values, times
+_SEVERAL = 64  # series that are read one by one; of more, all are read at once
+_BLOCK = 256  # rows: what lies in the cache of a core
 _INTEGERS = ("exit_code", "signal", "pid", "peak_memory")
 
 
@@ -83,32 +86,55 @@ def metrics_frame(
         if (wanted_trials is None or each[1] in wanted_trials)
         and (wanted_names is None or each[2] in wanted_names)
     ]
-    counts: list[int] = []
-    parts: dict[str, list[Any]] = {"step": [], "value": [], "time": []}
-    kinds = {"step": "int64", "value": "float64", "time": "float64"}
-    for series, _, _ in chosen:
-        cursor = connection.execute(
-            "SELECT step, value, time FROM metrics WHERE series = ? ORDER BY step", (series,)
-        )
-        count = 0
-        # In blocks: a million tuples at once would keep the garbage collector busy.
-        while rows := cursor.fetchmany(_BLOCK):
-            count += len(rows)
-            for name, column in zip(parts, zip(*rows, strict=True), strict=True):
-                parts[name].append(numpy.array(column, kinds[name]))  # None becomes NaN
-        counts.append(count)
-    series_of = numpy.repeat(numpy.arange(len(chosen)), counts)
+    series_of, steps, values, times = _values_of(connection, [each[0] for each in chosen])
     frame = pandas.DataFrame(
         {
             "trial": numpy.array([each[1] for each in chosen], "int64")[series_of],
             "name": pandas.array([each[2] for each in chosen], dtype="str").take(series_of),
-            **{
-                name: numpy.concatenate(columns) if columns else numpy.empty(0, kinds[name])
-                for name, columns in parts.items()
-            },
+            "step": steps,
+            "value": values,
+            "time": times,
         }
     )
     return _widened(frame, [each[2] for each in chosen]) if wide else frame
+
+
+def _values_of(connection: Connection, chosen: list[int]) -> list[NDArray[Any]]:
+    """The values of some series: the series' place in ``chosen``, steps, values and times."""
+    import numpy
+
+    if len(chosen) <= _SEVERAL:
+        query = "SELECT step, value, time FROM metrics WHERE series = ? ORDER BY step"
+        parts = [_columns(connection.execute(query, (each,)), _KINDS) for each in chosen]
+        series_of = numpy.repeat(numpy.arange(len(chosen)), [len(each[0]) for each in parts])
+        return [
+            series_of,
+            *(
+                numpy.concatenate([each[i] for each in parts] or [numpy.empty(0, kind)])
+                for i, kind in enumerate(_KINDS)
+            ),
+        ]
+    cursor = connection.execute(
+        "SELECT series, step, value, time FROM metrics ORDER BY series, step"
+    )
+    series, *values = _columns(cursor, ("int64", *_KINDS))
+    place = numpy.full(max(*chosen, series.max(initial=0)) + 1, -1)
+    place[chosen] = numpy.arange(len(chosen))
+    series_of = place[series]
+    order = numpy.argsort(series_of, kind="stable")[numpy.count_nonzero(series_of < 0) :]
+    return [series_of[order], *(each[order] for each in values)]
+
+
+def _columns(cursor: Cursor, kinds: Sequence[str]) -> list[NDArray[Any]]:
+    """The columns of a query as arrays of these kinds; None becomes NaN, where there is one."""
+    import numpy
+
+    parts: list[list[NDArray[Any]]] = [[numpy.empty(0, kind)] for kind in kinds]
+    # In blocks: a million tuples at once would keep the garbage collector busy.
+    while rows := cursor.fetchmany(_BLOCK):
+        for part, kind, column in zip(parts, kinds, zip(*rows, strict=True), strict=True):
+            part.append(numpy.array(column, kind))
+    return [numpy.concatenate(part) for part in parts]
 
 
 def _widened(frame: pandas.DataFrame, names: list[str]) -> pandas.DataFrame:
@@ -167,16 +193,15 @@ def overview_frame(connection: Connection, names: str | Iterable[str] | None) ->
     import numpy
     import pandas
 
-    rows = connection.execute(
+    cursor = connection.execute(
         "SELECT trial, name, value FROM latest JOIN series ON series.id = latest.series"
-    ).fetchall()
-    trials, names_of, values = zip(*rows, strict=True) if rows else ((), (), ())
+    )
+    trials, names_of, values = _columns(cursor, ("int64", "object", "float64"))
     columns = sorted(set(names_of))
     code = {name: i for i, name in enumerate(columns)}
-    numbers, at_row = numpy.unique(numpy.array(trials, "int64"), return_inverse=True)
+    numbers, at_row = numpy.unique(trials, return_inverse=True)
     table = numpy.full((len(numbers), len(columns)), numpy.nan)
-    at_column = numpy.array([code[name] for name in names_of], "int64")
-    table[at_row, at_column] = numpy.array(values, "float64")  # None becomes NaN
+    table[at_row, [code[name] for name in names_of]] = values
     frame: Any = pandas.DataFrame(table, columns=columns)
     wanted = _wanted(names, set(columns), "metric")
     if wanted is not None:

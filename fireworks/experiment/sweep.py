@@ -236,31 +236,35 @@ class SweepRecord:
                 self._consider(connection, trial, result)
         self._move(trial, "queued" if retry else state)
 
-    def end_trials(self, trials: Sequence[int], state: str, *, known: Mapping[str, Any]) -> None:
-        """End trials that have no process, paused or queued ones, in one transaction.
+    def decide(
+        self, pruned: Sequence[int], promoted: Sequence[int], known: Mapping[str, Any]
+    ) -> None:
+        """Record what becomes of paused trials, in one transaction.
 
         Args:
-            trials: Their numbers.
-            state: "pruned", "failed" or "stopped".
+            pruned: Those that end.
+            promoted: Those that are put in the queue, to be gone on with.
             known: What changed of the sweep's state with it; see ``set_state``.
 
         Raises:
-            WrongValue: Another state, or one of them is running or has ended.
+            WrongValue: One of them is not paused.
         """
-        if state not in ("pruned", "failed", "stopped"):
-            raise WrongValue(f"A trial without a process cannot end as {state!r}.")
-        for trial in trials:
-            if self._known(trial) not in ("paused", "queued"):
-                raise WrongValue(f"Trial {trial} is {self._states[trial]}.")
+        states = {**dict.fromkeys(pruned, "pruned"), **dict.fromkeys(promoted, "queued")}
+        for trial in states:
+            if self._known(trial) != "paused":
+                raise WrongValue(f"Trial {trial} is {self._states[trial]}, not paused.")
         rows = _encoded_state(known)
         now = time.time()
         with self._store.transaction() as connection:
             connection.executemany(
                 "UPDATE trials SET state = ?, ended = ? WHERE number = ?",
-                [(state, now, trial) for trial in trials],
+                [
+                    (state, now if state == "pruned" else None, trial)
+                    for trial, state in states.items()
+                ],
             )
             connection.executemany(_WRITE_STATE, rows)
-        for trial in trials:
+        for trial, state in states.items():
             self._move(trial, state)
 
     def requeue(

@@ -16,7 +16,7 @@ from fireworks.record.owner import HEARTBEAT_SECONDS
 from fireworks.record.rewinding import advance
 from fireworks.record.store import Connection, Curve, Store
 
-GATHER_SECONDS = 0.075  # and the commit itself: what is logged is committed within 100 ms
+GATHER_SECONDS = 0.085  # and the commit itself: what is logged is committed within 100 ms
 FULL_QUEUE = 16_384  # log() calls; then the caller commits them itself instead of queueing more
 _CALLS_PER_TRANSACTION = 2_048  # keeps each transaction short for the other processes
 
@@ -272,11 +272,16 @@ class MetricWriter:
         return number
 
     def _run(self) -> None:
+        self._idle = False
         called = time.monotonic()
+        was_empty = False
         while not self._closed.is_set():
+            self._closed.wait(GATHER_SECONDS)
             if self._queue and self._refusal is None:
-                self._closed.wait(GATHER_SECONDS)
+                was_empty = False
                 self._in_background(self._commit_queue)
+            elif not was_empty:  # once is no pause yet, and to be woken costs the caller
+                was_empty = True
             else:
                 self._idle = True
                 # A caller may have appended before it could see that: look again.
