@@ -181,7 +181,7 @@ class Source(Node):
         """
         if self.reorders:
             return self.input.read(self.reorder(rows))
-        if not self.changes:
+        if not self.changes or self.on_error == "skip":
             self.require_index()
         return tried(self, self.change, self.input.read(rows), rows)
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from fireworks.errors import RowOutOfRange, WrongType, WrongValue
 from fireworks.message import Message
-from fireworks.source import Source
+from fireworks.source import OnError, Source
 
 
 class EmbeddingSource(Source):
@@ -25,6 +25,8 @@ class EmbeddingSource(Source):
         table: The vectors, shape (k, d): a tensor or array, on the device of the ids.
         column: The column with ids from 0 to k - 1, a vector or tensor of integers.
         output: The name of the column for the vectors; by default they take the place of the ids.
+        on_error: ``"raise"``, ``"skip"`` to leave out rows that cannot be changed (see
+            ``skipped``; the source then streams), or ``Retry(n)``.
         inputs: The source of the rows.
         name: Tells this source from others of its class.
 
@@ -40,10 +42,11 @@ class EmbeddingSource(Source):
         column: str,
         *,
         output: str | None = None,
+        on_error: OnError = "raise",
         inputs: Source | Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(inputs=inputs, name=name)
+        super().__init__(inputs=inputs, name=name, on_error=on_error)
         try:
             vectors = table if isinstance(table, torch.Tensor) else torch.tensor(np.asarray(table))
         except TypeError as error:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fireworks.errors import WrongType
 from fireworks.message import Message
-from fireworks.source import Source
+from fireworks.source import OnError, Source
 from fireworks.sources.labelling import Given, LabellingSource
 
 
@@ -30,6 +30,8 @@ class LabelerSource(LabellingSource):
         unknown: The id of values that are no label or are missing, for example -100, which
             torch's losses leave out. By default such a value is an error.
         fitted: Another LabelerSource whose labels are used: for validation and test data.
+        on_error: ``"raise"``, ``"skip"`` to leave out rows that cannot be changed (see
+            ``skipped``; the source then streams), or ``Retry(n)``.
         inputs: The source of the rows.
         name: Tells this source from others of its class.
 
@@ -47,10 +49,13 @@ class LabelerSource(LabellingSource):
         labels: Given | None = None,
         unknown: int | None = None,
         fitted: LabelerSource | None = None,
+        on_error: OnError = "raise",
         inputs: Source | Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(columns, labels=labels, fitted=fitted, inputs=inputs, name=name)
+        super().__init__(
+            columns, labels=labels, fitted=fitted, on_error=on_error, inputs=inputs, name=name
+        )
         if unknown is not None and not isinstance(unknown, int | np.integer):
             raise WrongType(f"unknown is the id of what is no label, an integer, not {unknown!r}.")
         self.unknown = None if unknown is None else int(unknown)

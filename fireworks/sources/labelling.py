@@ -12,7 +12,7 @@ from pyarrow import compute
 
 from fireworks.errors import FireworksError, WrongType, WrongValue
 from fireworks.message import Message
-from fireworks.source import Source
+from fireworks.source import OnError, Source
 from fireworks.sources.fitting import FittingSource
 from fireworks.sources.labels import Labels, arrow_values, union
 
@@ -29,6 +29,7 @@ class LabellingSource(FittingSource[dict[str, Labels]], ABC):
         columns: The columns with labels; one name or several.
         labels: The labels in the order of their ids; one list for all columns, or a dict by column.
         fitted: Another source of the same class whose labels are used.
+        on_error: What to do about rows that cannot be looked up.
         inputs: The source of the rows.
         name: Tells this source from others of its class.
     """
@@ -39,10 +40,11 @@ class LabellingSource(FittingSource[dict[str, Labels]], ABC):
         *,
         labels: Given | None,
         fitted: LabellingSource | None,
+        on_error: OnError,
         inputs: Source | Mapping[str, Source] | None,
         name: str | None,
     ) -> None:
-        super().__init__(inputs=inputs, name=name)
+        super().__init__(inputs=inputs, name=name, on_error=on_error)
         self.labelled = [columns] if isinstance(columns, str) else list(columns)
         if not self.labelled:
             raise WrongValue(f"{self!r} needs the name of at least one column.")

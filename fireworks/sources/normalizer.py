@@ -10,7 +10,7 @@ import torch
 
 from fireworks.errors import WrongType, WrongValue
 from fireworks.message import Message
-from fireworks.source import Source
+from fireworks.source import OnError, Source
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class NormalizerSource(Source):
         columns: The columns to normalize; one name or several.
         fitted: Another NormalizerSource whose ``moments`` are used, instead of measuring: for
             validation and test data.
+        on_error: ``"raise"``, ``"skip"`` to leave out rows that cannot be changed (see
+            ``skipped``; the source then streams), or ``Retry(n)``.
         inputs: The source to normalize.
         name: Tells this source from others of its class.
 
@@ -82,10 +84,11 @@ class NormalizerSource(Source):
         columns: str | Sequence[str],
         *,
         fitted: NormalizerSource | None = None,
+        on_error: OnError = "raise",
         inputs: Source | Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(inputs=inputs, name=name)
+        super().__init__(inputs=inputs, name=name, on_error=on_error)
         self.normalized = [columns] if isinstance(columns, str) else list(columns)
         if not self.normalized:
             raise WrongValue("NormalizerSource needs the name of at least one column.")

@@ -9,7 +9,7 @@ import torch
 
 from fireworks.errors import WrongType, WrongValue
 from fireworks.message import Message
-from fireworks.source import Source
+from fireworks.source import OnError, Source
 from fireworks.sources.labelling import Given, LabellingSource
 
 
@@ -26,6 +26,8 @@ class OneHotSource(LabellingSource):
             ``"zeros"``: a row of zeros.
         dtype: The dtype of the tensors.
         fitted: Another OneHotSource whose labels are used: for validation and test data.
+        on_error: ``"raise"``, ``"skip"`` to leave out rows that cannot be changed (see
+            ``skipped``; the source then streams), or ``Retry(n)``.
         inputs: The source of the rows.
         name: Tells this source from others of its class.
 
@@ -44,11 +46,14 @@ class OneHotSource(LabellingSource):
         unknown: Literal["raise", "zeros"] = "raise",
         dtype: torch.dtype = torch.float32,
         fitted: OneHotSource | None = None,
+        on_error: OnError = "raise",
         inputs: Source | Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> None:
         labels = list(labels) if isinstance(labels, range) else labels
-        super().__init__(columns, labels=labels, fitted=fitted, inputs=inputs, name=name)
+        super().__init__(
+            columns, labels=labels, fitted=fitted, on_error=on_error, inputs=inputs, name=name
+        )
         if unknown not in ("raise", "zeros"):
             raise WrongValue(f"unknown is 'raise' or 'zeros', not {unknown!r}.")
         if not isinstance(dtype, torch.dtype):

@@ -14,7 +14,7 @@ from fireworks.message import Message
 from fireworks.message.kinds.object import ObjectColumn
 from fireworks.message.kinds.ragged import RaggedColumn, ragged
 from fireworks.message.kinds.tensor import TensorColumn
-from fireworks.source import Source
+from fireworks.source import OnError, Source
 
 
 class PadSource(Source):
@@ -37,6 +37,8 @@ class PadSource(Source):
             end. Rows are cut at that side too: the right keeps their first values, the left their
             last.
         fixed: Whether ``max_length`` is the width of every row, and not only the largest.
+        on_error: ``"raise"``, ``"skip"`` to leave out rows that cannot be changed (see
+            ``skipped``; the source then streams), or ``Retry(n)``.
         inputs: The source of the rows.
         name: Tells this source from others of its class.
 
@@ -55,10 +57,11 @@ class PadSource(Source):
         value: float = 0,
         side: Literal["left", "right"] = "right",
         fixed: bool = True,
+        on_error: OnError = "raise",
         inputs: Source | Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(inputs=inputs, name=name)
+        super().__init__(inputs=inputs, name=name, on_error=on_error)
         self.padded = [columns] if isinstance(columns, str) else list(columns)
         if not self.padded:
             raise WrongValue("PadSource needs the name of at least one column.")

@@ -13,7 +13,7 @@ from fireworks.errors import DuplicateColumn, WrongType, WrongValue
 from fireworks.message import Message, concat
 from fireworks.message.kinds.tensor import TensorColumn
 from fireworks.optional import require
-from fireworks.source import Source
+from fireworks.source import OnError, Source
 from fireworks.sources.fitting import FittingSource
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class SklearnSource(FittingSource[Any]):
         incremental: Fit by ``partial_fit``, block by block, in bounded memory. Otherwise the
             columns of all rows are held in memory while ``fit`` runs.
         fitted: Another SklearnSource whose transformer is used: for validation and test data.
+        on_error: ``"raise"``, ``"skip"`` to leave out rows that cannot be changed (see
+            ``skipped``; the source then streams), or ``Retry(n)``.
         inputs: The source of the rows.
         name: Tells this source from others of its class.
 
@@ -66,10 +68,11 @@ class SklearnSource(FittingSource[Any]):
         target: str | None = None,
         incremental: bool = False,
         fitted: SklearnSource | None = None,
+        on_error: OnError = "raise",
         inputs: Source | Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(inputs=inputs, name=name)
+        super().__init__(inputs=inputs, name=name, on_error=on_error)
         require("sklearn", extra="sklearn", purpose="SklearnSource")
         self.learn_from(fitted)
         if (transformer is None) == (fitted is None):

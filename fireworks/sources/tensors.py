@@ -9,7 +9,7 @@ import torch
 
 from fireworks.errors import WrongType
 from fireworks.message import Message
-from fireworks.source import Source
+from fireworks.source import OnError, Source
 
 
 class TensorSource(Source):
@@ -19,6 +19,8 @@ class TensorSource(Source):
         columns: The columns to convert, one name or several; all by default.
         dtype: The dtype of the tensors; by default that of the values. It applies to columns that
             are tensors already, too.
+        on_error: ``"raise"``, ``"skip"`` to leave out rows that cannot be changed (see
+            ``skipped``; the source then streams), or ``Retry(n)``.
         inputs: The source of the rows.
         name: Tells this source from others of its class.
 
@@ -33,10 +35,11 @@ class TensorSource(Source):
         columns: str | Sequence[str] | None = None,
         *,
         dtype: torch.dtype | None = None,
+        on_error: OnError = "raise",
         inputs: Source | Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(inputs=inputs, name=name)
+        super().__init__(inputs=inputs, name=name, on_error=on_error)
         if dtype is not None and not isinstance(dtype, torch.dtype):
             raise WrongType(f"dtype is a dtype of torch, for example torch.float32, not {dtype!r}.")
         self.converted = [columns] if isinstance(columns, str) else columns and list(columns)

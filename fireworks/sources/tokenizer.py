@@ -16,7 +16,7 @@ from fireworks.message import Message
 from fireworks.message.kinds.object import ObjectColumn
 from fireworks.message.kinds.ragged import RaggedColumn
 from fireworks.message.kinds.string import StringColumn
-from fireworks.source import Source
+from fireworks.source import OnError, Source
 from fireworks.sources.callables import check_travels, name_of
 from fireworks.sources.fitting import FittingSource
 from fireworks.sources.tokens import Cut, Tokens, by_function, characters, words
@@ -47,6 +47,8 @@ class TokenizerSource(FittingSource[Vocabulary]):
         vocabulary: A vocabulary to use, instead of building one.
         fitted: Another TokenizerSource whose vocabulary is used: for validation and test data.
         output: The name of the column of ids; by default they take the place of the texts.
+        on_error: ``"raise"``, ``"skip"`` to leave out rows that cannot be changed (see
+            ``skipped``; the source then streams), or ``Retry(n)``.
         inputs: The source of the texts.
         name: Tells this source from others of its class.
 
@@ -72,10 +74,11 @@ class TokenizerSource(FittingSource[Vocabulary]):
         vocabulary: Vocabulary | None = None,
         fitted: TokenizerSource | None = None,
         output: str | None = None,
+        on_error: OnError = "raise",
         inputs: Source | Mapping[str, Source] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(inputs=inputs, name=name)
+        super().__init__(inputs=inputs, name=name, on_error=on_error)
         if by not in ("words", "characters") and not callable(by):
             raise WrongType(f"by is 'words', 'characters' or a function of a text, not {by!r}.")
         if not isinstance(column, str):

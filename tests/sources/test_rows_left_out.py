@@ -1,0 +1,163 @@
+"""Rows that cannot be changed: left out and remembered, tried again, or an error at their place."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fireworks import Graph, Message, Source
+from fireworks.errors import ColumnNotFound, WrongLength, WrongType, WrongValue
+from fireworks.source import Retry
+from fireworks.sources import (
+    BatchingSource,
+    IterableSource,
+    LabelerSource,
+    MapSource,
+    MessageSource,
+    ShufflerSource,
+    TensorSource,
+)
+
+BAD = {3, 4, 17, 22}
+
+
+def rows(count: int = 23) -> MessageSource:
+    return MessageSource({"i": np.arange(count)})
+
+
+def picky(message: Message) -> Message:
+    for number in message["i"]:
+        if number in BAD:
+            raise ValueError(f"{number} is bad")
+    return message
+
+
+def noisy(message: Message, generators) -> Message:
+    message["drawn"] = generators.integers(1000)
+    return picky(message)
+
+
+class Picky(Source):
+    """A user's own transform."""
+
+    def transform(self, message: Message) -> Message:
+        return picky(message)
+
+
+def numbers(items) -> list[int]:
+    return [number for item in items for number in item["i"].tolist()]
+
+
+GOOD = [number for number in range(23) if number not in BAD]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: rows() >> MapSource(picky, on_error="skip"),
+        lambda: rows() >> Picky(on_error="skip"),
+        lambda: rows() >> BatchingSource(5) >> Picky(on_error="skip"),
+        lambda: IterableSource([rows().message]) >> MapSource(picky, on_error="skip"),
+        lambda: rows() >> MapSource(noisy, seed=1, on_error="skip"),
+    ],
+)
+def test_rows_that_cannot_be_changed_are_left_out_with_their_reasons(make):
+    source = make()
+    assert not source.indexed
+    assert numbers(source) == GOOD
+    assert source.skipped_count == len(BAD)
+    assert [each.where for each in source.skipped] == [f"row {n} of epoch 0" for n in sorted(BAD)]
+    assert source.skipped[0].reason == "ValueError: 3 is bad"
+
+
+def test_what_is_left_makes_exact_batches_and_resumes_at_every_step():
+    def make() -> Source:
+        changed = rows() >> ShufflerSource(1) >> MapSource(noisy, seed=2, on_error="skip")
+        return changed >> BatchingSource(4)
+
+    expected = list(make())
+    assert [len(batch) for batch in expected] == [4, 4, 4, 4, 3]
+    assert sorted(numbers(expected)) == GOOD
+    going = make()
+    one_pass = iter(going)
+    for step in range(1, len(expected)):
+        next(one_pass)
+        fresh = make()
+        fresh.load_state_dict(json.loads(json.dumps(going.state_dict())))
+        assert list(fresh) == expected[step:]
+
+
+def test_rows_drawn_for_are_the_same_whether_others_are_left_out_or_not():
+    drawn = (rows() >> MapSource(noisy, seed=1, on_error="skip")).read_all()
+    BAD_BEFORE = set(BAD)
+    BAD.clear()
+    try:
+        everything = (rows() >> MapSource(noisy, seed=1)).read_all()
+    finally:
+        BAD.update(BAD_BEFORE)
+    assert drawn["drawn"].tolist() == everything.take(np.array(GOOD))["drawn"].tolist()
+
+
+def test_sources_of_the_library_leave_rows_out():
+    texts = MessageSource({"i": np.arange(4), "animal": ["cat", "eel", "dog", "cat"]})
+    labeled = texts >> LabelerSource("animal", labels=["cat", "dog"], on_error="skip")
+    assert numbers(labeled) == [0, 2, 3]
+    assert "eel" in labeled.skipped[0].reason
+    mixed = MessageSource(Message({"i": np.arange(3), "x": [1, "two", 3]}))
+    tensors = mixed >> TensorSource("x", on_error="skip")
+    assert numbers(tensors) == [0, 2]
+
+
+def test_rows_are_named_where_nothing_is_left_out():
+    source = rows() >> ShufflerSource(0) >> Picky() >> BatchingSource(4)
+    with pytest.raises(ValueError, match="is bad") as caught:
+        list(source)
+    notes = " ".join(caught.value.__notes__)
+    assert "Picky() read 4 rows" in notes
+    assert "BatchingSource() read 4 rows" in notes
+
+
+def test_a_source_that_leaves_rows_out_has_no_length():
+    source = rows() >> MapSource(picky, on_error="skip")
+    for use in (len, lambda each: each[0], lambda each: each.read(np.arange(2))):
+        with pytest.raises(WrongType, match="on_error"):
+            use(source)
+
+
+def test_mistakes_of_the_source_are_never_left_out():
+    too_many = rows() >> MapSource(lambda m: {"i": [1, 2, 3]}, on_error="skip")
+    with pytest.raises(WrongLength):
+        list(too_many)
+    with pytest.raises(ColumnNotFound):
+        list(rows() >> TensorSource("j", on_error="skip"))
+    with pytest.raises(WrongValue, match="on_error"):
+        MapSource(picky, on_error="ignore")  # type: ignore[arg-type]
+    with pytest.raises(WrongValue, match="on_error"):
+        Picky(on_error="ignore")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_change_is_tried_again(stream):
+    left = [2]
+
+    def fails_twice(message: Message) -> dict[str, torch.Tensor]:
+        if left[0]:
+            left[0] -= 1
+            raise OSError("no answer")
+        return {"i": torch.as_tensor(message["i"])}
+
+    above = IterableSource([rows().message]) if stream else rows()
+    source = above >> MapSource(fails_twice, on_error=Retry(2, wait=0.001))
+    assert source.indexed is not stream
+    assert numbers(source) == list(range(23))
+    left[0] = 2
+    with pytest.raises(OSError, match="no answer"):
+        list(rows() >> MapSource(fails_twice, on_error=Retry(1, wait=0.001)))
+
+
+def test_a_graph_runs_over_what_is_left():
+    source = rows() >> MapSource(picky, on_error="skip", name="map")
+    assert Graph(source).drain() == {"map": len(GOOD)}
