@@ -33,14 +33,13 @@ def pages(
         chunk_rows: Rows in a chunk.
     """
     chunk = None
-    while chunk is None or len(chunk) == chunk_rows:
-        with connection.begin():
+    with reading.reader(connection) as read:
+        while chunk is None or len(chunk) == chunk_rows:
             select = page(chunk).limit(chunk_rows)
-            found = list(reading.stream(connection, select, fields, chunk_rows))
-        if not found:
-            return
-        (chunk,) = found
-        yield chunk
+            with connection.begin():
+                chunk = read(select, fields)
+            if len(chunk):
+                yield chunk
 
 
 def cursor(
@@ -58,8 +57,16 @@ def cursor(
         ended = True
     finally:
         if is_mariadb and not ended:
-            # Closing the cursor would first read all rows that are left.
-            connection.invalidate()
+            _abandon(connection)
+
+
+def _abandon(connection: sa.Connection) -> None:
+    """Close a connection to MariaDB whose result has not been read to its end."""
+    # PyMySQL would first read all rows that are left, however many, and knows no other way out.
+    result: Any = getattr(connection.connection.dbapi_connection, "_result", None)
+    if result is not None:
+        result.unbuffered_active = False
+    connection.invalidate()
 
 
 def spooled(

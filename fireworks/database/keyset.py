@@ -18,8 +18,9 @@ from fireworks.message import Message
 
 Compare = Callable[[Any, Any], Any]
 
+_BYTES = (sa.LargeBinary, sa.BINARY, sa.VARBINARY)
 _ORDERED = (
-    sa.Integer, sa.String, sa.Numeric, sa.DateTime, sa.Date, sa.Time, sa.Uuid, sa.LargeBinary,
+    sa.Integer, sa.String, sa.Numeric, sa.DateTime, sa.Date, sa.Time, sa.Uuid, *_BYTES,
 )  # fmt: skip
 
 
@@ -114,5 +115,5 @@ _DECODERS: list[tuple[Any, Callable[[str], Any]]] = [
     (sa.Time, datetime.time.fromisoformat),
     (sa.Numeric, Decimal),
     (sa.Uuid, uuid.UUID),
-    (sa.LargeBinary, bytes.fromhex),
+    (_BYTES, bytes.fromhex),
 ]

@@ -189,21 +189,28 @@ class QuerySource(Source):
                 attempts.wait_after(error)
 
     def _chunks(self, connection: sa.Connection, at: Position) -> Generator[Message]:
-        """Yield the rows behind one key and up to another."""
-        rows = self._rows
-        key = [rows.columns[each] for each in rows.key]
+        """Yield the rows that are left behind a position."""
         if at.until is None:
             return
-        until = self._select().where(keyset.up_to(key, at.until)).order_by(*key)
-        rest = until if at.last is None else until.where(keyset.behind(key, at.last))
+        rest, fields = self._rest(at), self._rows.fields
+        if not self._rows.pages:
+            yield from self._way()(connection, rest, fields, self._chunk_rows)
+            return
 
-        def page(chunk: Message | None) -> sa.Select[Any]:
-            return rest if chunk is None else until.where(keyset.behind(key, self._key_of(chunk)))
+        def page(before: Message | None) -> sa.Select[Any]:
+            if before is None:
+                return rest
+            return self._rest(Position(self._key_of(before), at.until))
 
-        if rows.pages:
-            yield from cursors.pages(connection, page, rows.fields, self._chunk_rows)
-        else:
-            yield from self._way()(connection, rest, rows.fields, self._chunk_rows)
+        yield from cursors.pages(connection, page, fields, self._chunk_rows)
+
+    def _rest(self, at: Position) -> sa.Select[Any]:
+        """Return the SELECT of the rows that are left behind a position, in order."""
+        key = [self._rows.columns[each] for each in self._rows.key]
+        rest = self._select().order_by(*key)
+        if at.until is not None:
+            rest = rest.where(keyset.up_to(key, at.until))
+        return rest if at.last is None else rest.where(keyset.behind(key, at.last))
 
     def _way(self) -> Callable[..., Generator[Message]]:
         return cursors.spooled if self.engine.dialect.name == "sqlite" else cursors.cursor
@@ -214,13 +221,13 @@ class QuerySource(Source):
         while True:
             try:
                 with attempts.connection() as connection:
-                    way = (
-                        cursors.spooled if self.engine.dialect.name == "sqlite" else cursors.cursor
-                    )
-                    chunks = way(connection, self._select(), self._rows.fields, self._chunk_rows)
-                    for chunk in chunks:
-                        read += len(chunk)
-                        yield chunk
+                    select, fields = self._select(), self._rows.fields
+                    with closing(
+                        self._way()(connection, select, fields, self._chunk_rows)
+                    ) as chunks:
+                        for chunk in chunks:
+                            read += len(chunk)
+                            yield chunk
                     if not read:
                         yield from_rows([], self._rows.fields)
                 return

@@ -186,13 +186,17 @@ def _named(query: Query) -> dict[str, Element]:
 def _fields(
     columns: Mapping[str, Element], elements: Mapping[str, Element], query: Query
 ) -> list[sa.Column[Any]]:
-    # The side of an outer join that has no partner is NULL, whatever its table declares.
-    uncertain = not isinstance(query, sa.Select) or any(
+    froms = query.get_final_froms() if isinstance(query, sa.Select) else []
+    required_tables = [each for one in froms for each in _required_tables(one)]
+    # A SELECT inside may have an outer join, too.
+    is_certain = bool(froms) and not any(
         isinstance(each, Join) and (each.isouter or each.full) for each in _parts(query)
     )
     fields: list[sa.Column[Any]] = []
     for name, column in columns.items():
-        required = getattr(column, "nullable", True) is False and not uncertain
+        table = getattr(_bare(elements[name]), "table", None)
+        is_base = isinstance(table, sa.Table) and table in required_tables
+        required = getattr(column, "nullable", True) is False and (is_base or is_certain)
         function, kind = _function(elements[name]), column.type
         if function in _NUMBERS and isinstance(kind, sa.types.NullType):
             kind = sa.BigInteger()
@@ -200,6 +204,14 @@ def _fields(
         fields.append(sa.Column(name, kind, nullable=nullable))
     sa.Table("the query", sa.MetaData(), *fields)  # a column names its table in messages
     return fields
+
+
+def _required_tables(table: FromClause) -> list[FromClause]:
+    """Return what is selected from, less the sides of outer joins that may have no partner."""
+    if not isinstance(table, Join):
+        return [table]
+    left = [] if table.full else _required_tables(table.left)
+    return left if table.isouter or table.full else [*left, *_required_tables(table.right)]
 
 
 def _parts(query: Query) -> Iterator[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
@@ -86,7 +87,9 @@ class IntegerKind(Kind):
         else:
             array = pa.array(cells)  # asked for integers, pyarrow would cut the fraction off
             if not pa.types.is_integer(array.type):
-                if pa.types.is_floating(array.type) or len(array) != array.null_count:
+                # The sum of integers is a decimal in some databases.
+                is_sum = pa.types.is_decimal(array.type)
+                if not is_sum and len(array) != array.null_count:
                     raise WrongValue(f"values of {array.type}")
                 array = array.cast(pa.int64())
             array = array.cast(pa.from_numpy_dtype(self.dtype))
@@ -227,7 +230,14 @@ class BooleanKind(Kind):
         return sa.Boolean()
 
     def read(self, cells: Sequence[Any], nullable: bool) -> Column:
-        array = pa.array([cell if cell is None else _as_bool(cell) for cell in cells], pa.bool_())
+        array = pa.array(cells)
+        if pa.types.is_integer(array.type):  # a TINYINT(1)
+            limits = pc.call_function("min_max", [array]).as_py()
+            if limits["min"] is not None and not 0 <= limits["min"] <= limits["max"] <= 1:
+                raise WrongValue(f"numbers from {limits['min']} to {limits['max']}")
+        elif not pa.types.is_boolean(array.type) and len(array) != array.null_count:
+            raise WrongValue(f"values of {array.type}")
+        array = array.cast(pa.bool_())
         if nullable:
             import pandas as pd
 
@@ -248,14 +258,6 @@ class BooleanKind(Kind):
             raise TypeError
 
         return each_cell(column, place, "booleans", convert)
-
-
-def _as_bool(cell: Any) -> bool:
-    if cell is True or cell is False:
-        return cell
-    if isinstance(cell, int) and cell in (0, 1):  # a TINYINT(1)
-        return cell == 1
-    raise WrongValue(f"{cell!r}")
 
 
 @dataclass(frozen=True)
