@@ -11,11 +11,12 @@ from typing import Any, final
 
 from fireworks.errors import DamagedFile
 from fireworks.record.atomic import replace_file
-from fireworks.record.layout import INDEX, experiment_folder, experiment_names
+from fireworks.record.layout import INDEX, experiment_folder
 from fireworks.record.owner import owner_lives
 
 FORMAT = "fireworks-experiment"
 VERSION = 1
+_BYTES_READ = 1 << 16
 
 _KINDS: dict[str, tuple[type, ...]] = {
     **dict.fromkeys(("name", "id", "status", "description"), (str,)),
@@ -27,10 +28,6 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "best": (dict, type(None)),
     "store": (dict, type(None)),
 }
-
-
-def _anything(_: Any) -> bool:
-    return True
 
 
 # What the lists and dicts must hold: a folder may come from anybody.
@@ -108,35 +105,11 @@ def read_index(path: str | os.PathLike[str]) -> Index:
         ExperimentNotFound: There is no experiment at ``path``.
         DamagedFile: The file is damaged, missing, newer, or not an experiment's.
     """
-    return _read(experiment_folder(path))
-
-
-def _read(folder: Path) -> Index:
-    file = folder / INDEX
+    folder = str(experiment_folder(path))
     try:
-        content = json.loads(file.read_bytes())
+        return _parsed(folder, _content(folder))
     except FileNotFoundError:
-        raise DamagedFile(f"{str(folder)!r} is incomplete: it has no {INDEX}.") from None
-    except (ValueError, RecursionError) as error:
-        raise DamagedFile(f"{str(file)!r} is damaged: {error}.") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DamagedFile(f"{str(file)!r} does not describe an experiment.")
-    if not isinstance(content.get("version"), int) or content["version"] > VERSION:
-        raise DamagedFile(
-            f"{str(file)!r} was written by a newer release of Fireworks (version "
-            f"{content.get('version')!r}; this one reads up to {VERSION}). "
-            "Upgrade: pip install --upgrade fireworks-ml"
-        )
-    content.setdefault("store", None)  # an earlier release did not write it
-    for name, kind in _KINDS.items():
-        if name not in content:
-            raise DamagedFile(f"{str(file)!r} is damaged: it lacks {name!r}.")
-        if not isinstance(content[name], kind) or not _PARTS.get(name, _anything)(content[name]):
-            raise DamagedFile(f"{str(file)!r} is damaged: {name!r} is {content[name]!r:.60}.")
-    index = Index(**{name: content[name] for name in _KINDS})
-    if index.status == "running" and not owner_lives(folder):
-        index.status = "killed"
-    return index
+        raise DamagedFile(f"{folder!r} is incomplete: it has no {INDEX}.") from None
 
 
 def read_indexes(root: str | os.PathLike[str]) -> Iterator[tuple[Path, Index | DamagedFile]]:
@@ -144,10 +117,63 @@ def read_indexes(root: str | os.PathLike[str]) -> Iterator[tuple[Path, Index | D
 
     One that is damaged is given as the error that says so, and hides no other.
     """
-    place = Path(os.path.abspath(root))
-    for name in experiment_names(place):
-        folder = place / name
+    place = os.path.abspath(root)
+    for name in sorted(os.listdir(place)):
+        if name.startswith("."):
+            continue
+        folder = os.path.join(place, name)
         try:
-            yield folder, _read(folder)
+            index = _parsed(folder, _content(folder))
+        except (FileNotFoundError, NotADirectoryError):  # no experiment, or removed just now
+            continue
         except DamagedFile as error:
-            yield folder, error
+            index = error
+        yield Path(folder), index
+
+
+def _content(folder: str) -> bytes:
+    """The bytes of the index, read by as few calls as can be: there may be thousands."""
+    try:
+        descriptor = os.open(f"{folder}/{INDEX}", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise DamagedFile(f"{folder!r} cannot be read: {error.strerror}.") from None
+    try:
+        content = b""
+        while part := os.read(descriptor, _BYTES_READ):
+            content += part
+            if len(part) < _BYTES_READ:
+                break
+        return content
+    except IsADirectoryError:
+        raise FileNotFoundError from None
+    finally:
+        os.close(descriptor)
+
+
+def _parsed(folder: str, text: bytes) -> Index:
+    file = os.path.join(folder, INDEX)
+    try:
+        content = json.loads(text.decode())
+    except (ValueError, RecursionError) as error:
+        raise DamagedFile(f"{file!r} is damaged: {error}.") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise DamagedFile(f"{file!r} does not describe an experiment.")
+    if not isinstance(content.get("version"), int) or content["version"] > VERSION:
+        raise DamagedFile(
+            f"{file!r} was written by a newer release of Fireworks (version "
+            f"{content.get('version')!r}; this one reads up to {VERSION}). "
+            "Upgrade: pip install --upgrade fireworks-ml"
+        )
+    content.setdefault("store", None)  # an earlier release did not write it
+    for name, kind in _KINDS.items():
+        if name not in content:
+            raise DamagedFile(f"{file!r} is damaged: it lacks {name!r}.")
+        value = content[name]
+        if not isinstance(value, kind) or (name in _PARTS and not _PARTS[name](value)):
+            raise DamagedFile(f"{file!r} is damaged: {name!r} is {value!r:.60}.")
+    index = Index(**{name: content[name] for name in _KINDS})
+    if index.status == "running" and not owner_lives(Path(folder)):
+        index.status = "killed"
+    return index
