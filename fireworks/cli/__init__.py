@@ -9,7 +9,18 @@ import sys
 
 import typer
 
-from fireworks.cli import archive, compare, listing, plot, removal, resume, show, sweep
+from fireworks.cli import (
+    archive,
+    compare,
+    listing,
+    logs,
+    plot,
+    removal,
+    resume,
+    show,
+    stop,
+    sweep,
+)
 from fireworks.errors import FireworksError
 
 app = typer.Typer(
@@ -26,6 +37,8 @@ app.command("list")(listing.list_runs)
 app.command("show")(show.show_run)
 app.command("compare")(compare.compare_two)
 app.command("resume")(resume.resume_run)
+app.command("stop")(stop.stop_run)
+app.command("logs")(logs.show_logs)
 app.command("plot")(plot.plot_run)
 app.command("export")(archive.export_table)
 app.command("archive")(archive.archive_one)

@@ -194,9 +194,10 @@ class Trial:
         ExperimentLogger(self.experiment).attach(trainer, evaluator)
         TensorBoardLogger(self.experiment).attach(trainer, evaluator)
         if checkpoint and trainer_parts(trainer):
-            # How an attempt is stopped, and what is made of its errors, is the sweep's affair.
+            # What is made of its errors is the sweep's affair. Asked to end (SIGTERM), it takes one
+            # more checkpoint, which a further attempt goes on from.
             saver = Checkpointer(self.experiment)
-            saver.attach(trainer, evaluator, keep=1, emergency=False, sigterm=False)
+            saver.attach(trainer, evaluator, keep=1, emergency=False)
             resume(trainer, self.experiment)
             self._attached = True
             trainer.add_event_handler(Events.TERMINATE | Events.COMPLETED, end)
