@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fireworks.errors import MissingDependency
 from fireworks.optional import require
 from fireworks.record.atomic import replace_file
 
@@ -32,13 +33,26 @@ def to_json(figure: Any, path: str | os.PathLike[str] | None = None) -> str:
 
 
 def to_png(figure: Any, path: str | os.PathLike[str] | None = None, *, scale: float = 2.0) -> bytes:
-    """The figure as a PNG, drawn by a browser that the package kaleido starts.
+    """The figure as a PNG, drawn by Chromium or Chrome, which the package kaleido starts.
+
+    Args:
+        figure: A Plotly figure.
+        path: Where to write it as well.
+        scale: Pixels of the picture for one of the figure's.
 
     Raises:
-        MissingDependency: kaleido is not installed.
+        MissingDependency: kaleido is not installed, or no browser.
     """
     require("kaleido", extra="png", purpose="Drawing a figure as a PNG")
-    data = figure.to_image(format="png", scale=scale)
+    try:
+        data = figure.to_image(format="png", scale=scale)
+    except RuntimeError as error:
+        if "Chrome" not in str(error):
+            raise
+        raise MissingDependency(
+            "Drawing a figure as a PNG needs Chromium or Chrome, and there is none. Install it, "
+            "run plotly_get_chrome, or say where it is by the environment variable BROWSER_PATH."
+        ) from None
     if path is not None:
         replace_file(Path(os.path.abspath(path)), data)
     return data
