@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -132,9 +132,30 @@ def _column(
     for name in row.columns:
         if not _fits(_value(row, name), table.columns[name], engine):
             return name
-    words = set(re.findall(r"\w+", said)) - set(re.findall(r"\w+", table.name))
-    mentioned = [name for name in row.columns if name in words or f"'{name}'" in said]
+    text = f"{said} {_constraint(engine, table, said)}"
+    words = set(re.findall(r"\w+", text)) - set(re.findall(r"\w+", table.name))
+    mentioned = [name for name in row.columns if name in words or f"'{name}'" in text]
     return mentioned[0] if len(mentioned) == 1 else None
+
+
+def _constraint(engine: sa.Engine, table: sa.Table, said: str) -> str:
+    """Return what a constraint demands that a database names; nothing where it names none."""
+    try:
+        inspector = sa.inspect(engine)
+        found = (
+            *inspector.get_check_constraints(table.name, table.schema),
+            *inspector.get_unique_constraints(table.name, table.schema),
+            *inspector.get_foreign_keys(table.name, table.schema),
+        )
+    except (SQLAlchemyError, NotImplementedError):
+        return ""  # the first error is the news
+    demands: list[str] = []
+    for each in found:
+        name, demand = each.get("name"), cast("dict[str, Any]", each)
+        if name and name in said:
+            columns = demand.get("column_names") or demand.get("constrained_columns") or ()
+            demands.append(str(demand.get("sqltext") or " ".join(columns)))
+    return " ".join(demands)
 
 
 def _fits(value: Any, column: sa.Column[Any], engine: sa.Engine) -> bool:

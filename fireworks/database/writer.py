@@ -147,6 +147,11 @@ class WriterSource(Source):
 
     def _send(self, connection: sa.Connection, rows: Message) -> None:
         write = writing.insert if self._adds(rows) else writing.upsert
+        if connection.dialect.name in ("mysql", "mariadb"):
+            # It would give a row whose key is 0 another one, and a further one when it is repeated.
+            connection.exec_driver_sql(
+                "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"
+            )
         for start in range(0, len(rows), self._batch_rows):
             whole = len(rows) <= self._batch_rows
             write(
