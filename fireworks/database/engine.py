@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, NoSuchTableError
 from sqlalchemy.pool import NullPool
 
+from fireworks.database import adbc
 from fireworks.database.declared import MarkedType, kind_marked
 from fireworks.database.retrying import told, with_connection
 from fireworks.errors import (
@@ -54,7 +55,8 @@ def connect(database: Database, *, create: bool = False) -> sa.Engine:
     try:
         url = _url(database)
         _require_driver(url)
-        engine = sa.create_engine(url, poolclass=NullPool)
+        options = {adbc.OPTION: True}  # whoever knows the URL knows all about it
+        engine = sa.create_engine(url, poolclass=NullPool, execution_options=options)
     except (ArgumentError, NoSuchModuleError, ValueError, TypeError) as error:
         raise WrongValue(
             f"{_shown(database)} is no database: {error}. Give a URL such as "
@@ -175,6 +177,8 @@ def _read_marks(table: sa.Table, connection: sa.Connection) -> None:
     if connection.dialect.name == "sqlite":
         info = sa.text("SELECT name, type FROM pragma_table_info(:name)")
         declared = connection.execute(info, {"name": str(table.name)})
+        if (numbered := table.autoincrement_column) is not None:
+            numbered.nullable = False  # SQLite numbers the rows itself; other keys may hold NULL
         marks = {name: type_.replace('""', '"') for name, type_ in declared}
     for column in table.columns:
         kind = kind_marked(marks.get(column.name))

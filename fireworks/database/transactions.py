@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -48,17 +50,17 @@ class Transaction:
         """
         connection = self._begun()
         try:
-            with connection.begin_nested():
+            with self._savepoint(connection):
                 write(connection, rows)
         except misfits.BAD_VALUES as error:
             if misfits.is_ours(error):
                 raise
             refusal = self._refusal(error, len(rows)) if isinstance(error, DBAPIError) else None
-            if refusal is None:
+            if refusal is None and self._open is not None:
                 refusal = misfits.misfit(
                     self._engine, self._table, rows, write, error, connection=connection
                 )
-            raise refusal from error
+            raise refusal or self._refused_because(error) from error
 
     def execute(self, statement: sa.UpdateBase) -> int:
         """Make a change by one statement; return how many rows it concerned.
@@ -69,7 +71,7 @@ class Transaction:
         """
         connection = self._begun()
         try:
-            with connection.begin_nested():
+            with self._savepoint(connection):
                 return connection.execute(statement).rowcount
         except DBAPIError as error:
             refusal = self._refusal(error, 0)
@@ -122,6 +124,21 @@ class Transaction:
                 raise self._refusal(error, 0) or self._refused_because(error) from error
         return connection
 
+    @contextmanager
+    def _savepoint(self, connection: sa.Connection) -> Generator[None]:
+        savepoint = connection.begin_nested()
+        try:
+            yield
+        except BaseException as error:
+            try:
+                savepoint.rollback()
+            except DBAPIError:
+                # SQLite ends the whole transaction when its disk is full, a server that is gone too.
+                self._close()
+                error.add_note("Everything since the last commit is undone.")
+            raise
+        savepoint.commit()
+
     def _refusal(self, error: DBAPIError, rows: int) -> FireworksError | None:
         """Return the error where the reason is not in the rows."""
         if is_passing(error):
@@ -133,10 +150,10 @@ class Transaction:
             )
         return refusals.of_writing(error, self._engine, self._table, rows)
 
-    def _refused_because(self, error: DBAPIError) -> WrongValue:
+    def _refused_because(self, error: Exception) -> WrongValue:
+        said = told(self._engine, error) if isinstance(error, DBAPIError) else str(error)
         return WrongValue(
-            f"The database refused to change {self._table.name!r}, and did not: "
-            f"{told(self._engine, error)}."
+            f"The database refused to change {self._table.name!r}, and did not: {said}."
         )
 
     def _close(self) -> None:
