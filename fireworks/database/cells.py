@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
@@ -21,7 +22,8 @@ _MICROSECONDS = pa.timestamp("us")
 _Y2K = 946_684_800_000_000
 """Microseconds from 1970 to 2000, where PostgreSQL begins to count."""
 
-_YEAR_1, _YEAR_10000 = -62_135_596_800_000_000, 253_402_300_800_000_000
+_FIRST = np.datetime64("0001-01-01", "us")
+_LAST = np.datetime64("9999-12-31T23:59:59.999999", "us")
 
 _BINARY = (sa.Integer, sa.Float, sa.Boolean, sa.String, sa.LargeBinary)
 
@@ -29,7 +31,7 @@ _BINARY = (sa.Integer, sa.Float, sa.Boolean, sa.String, sa.LargeBinary)
 def sends_binary(columns: Columns, dialect: sa.Dialect) -> bool:
     """Return whether to ask for binary cells: PostgreSQL, where all are of types known here."""
     return dialect.name == "postgresql" and all(
-        _is_plain_time(kind := held(column))
+        is_plain_time(kind := held(column))
         or (isinstance(kind, _BINARY) and not isinstance(kind, sa.Enum | postgresql.ENUM))
         for column in columns
     )
@@ -82,7 +84,7 @@ def processed(
         binary: Whether PostgreSQL sent times as microseconds since 2000.
     """
     kind = held(column)
-    if _is_plain_time(kind):
+    if is_plain_time(kind):
         times = _times(cells, dialect.name, binary)
         if times is not None:
             return times
@@ -92,7 +94,8 @@ def processed(
     return cells if process is None else [process(cell) for cell in cells]
 
 
-def _is_plain_time(kind: object) -> bool:
+def is_plain_time(kind: object) -> bool:
+    """Return whether a type of SQL is a time without a zone."""
     return isinstance(kind, sa.DateTime) and not kind.timezone
 
 
@@ -100,17 +103,24 @@ def _times(cells: Cells, dialect: str, binary: bool) -> Any:
     """Return times without a zone as an array of datetime64[us]; None where they need a look."""
     if binary:
         since_2000 = pa.array(cells, pa.int64())
-        limits = pc.call_function("min_max", [since_2000]).as_py()
-        if limits["min"] is not None and not (
-            _YEAR_1 - _Y2K <= limits["min"] <= limits["max"] < _YEAR_10000 - _Y2K
-        ):
-            raise ValueError("a time that is infinite, or outside of the years 1 to 9999")
         times = pc.call_function("add", [since_2000, pa.scalar(_Y2K)]).view(_MICROSECONDS)
-    elif dialect == "sqlite":
+        return times_within_years(times)
+    if dialect == "sqlite":
         try:
             times = pa.array(cells, pa.string()).cast(_MICROSECONDS)
         except pa.ArrowException:
             return None  # SQLAlchemy reads it, or says what is wrong
-    else:
-        return None
-    return times.to_numpy(zero_copy_only=False)
+        return times.to_numpy(zero_copy_only=False)
+    return None
+
+
+def times_within_years(times: Any) -> Any:
+    """Return an Arrow array of PostgreSQL's timestamps as datetime64[us].
+
+    Raises:
+        pyarrow.ArrowInvalid: One is infinite, or outside of the years 1 to 9999.
+    """
+    values = times.to_numpy(zero_copy_only=False)
+    if ((values < _FIRST) | (values > _LAST)).any():
+        raise pa.ArrowInvalid("a time that is infinite, or outside of the years 1 to 9999")
+    return values

@@ -48,10 +48,16 @@ def connect(database: Database, *, create: bool = False) -> sa.Engine:
     Raises:
         DatabaseNotFound: There is no such SQLite file (or, to create one, no such folder).
         WrongValue: The URL cannot be understood.
+        WrongType: It is no engine, URL or path.
         MissingDependency: The database's driver is not installed; the extra is named.
     """
     if isinstance(database, sa.Engine):
         return database
+    if not isinstance(database, sa.URL | str | Path) or not str(database):
+        raise WrongType(
+            f"a database is an SQLAlchemy engine, a URL or the path of a SQLite file, not "
+            f"{database!r}."
+        )
     try:
         url = _url(database)
         _require_driver(url)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from fireworks.database import drivers
+from fireworks.database import adbc, drivers
 from fireworks.database.cells import from_driver, sends_binary
 from fireworks.database.columns import from_rows, plain
 from fireworks.message import Message
@@ -44,6 +45,28 @@ def read(connection: sa.Connection, select: sa.Select[Any], columns: Columns) ->
         cursor.execute(sql, parameters)
         rows = cursor.fetchall()
         return _from_tuples(rows, cursor.description, columns, connection.dialect, binary)
+
+
+Read: TypeAlias = Callable[[sa.Select[Any], Columns], Message]
+
+
+@contextmanager
+def reader(connection: sa.Connection) -> Generator[Read]:
+    """Lend a function that reads many SELECTs, one after the other, as `read` does.
+
+    Through ADBC it does so on a connection of its own: it does not see what the caller has not
+    committed, and each SELECT is a transaction of its own.
+    """
+    with adbc.opened(connection) as other:
+
+        def read_either(select: sa.Select[Any], columns: Columns) -> Message:
+            if other is not None:
+                found = adbc.read(other, connection, _with_plain_cells(select), columns)
+                if found is not None:
+                    return found
+            return read(connection, select, columns)
+
+        yield read_either
 
 
 def stream(
