@@ -58,9 +58,7 @@ class Contents(Recorded):
     @property
     def tensorboard(self) -> Path:
         """The folder for TensorBoard's event files, one for each trial; made when asked for."""
-        folder = self.path / layout.TENSORBOARD
-        if self.trial is not None:
-            folder /= layout.trial_name(self.trial)
+        folder = layout.tensorboard_folder(self.path, self.trial)
         if self._is_writable:
             folder.mkdir(parents=True, exist_ok=True)
         return folder

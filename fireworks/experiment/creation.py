@@ -29,7 +29,9 @@ def create_run(
     description: str,
     tags: Iterable[str],
     parameters: Mapping[str, Any],
+    *,
     store: str | None = None,
+    tensorboard: bool = False,
 ) -> tuple[Path, Index, Ownership]:
     """Make the folder of a new run, complete or not at all; see ``Experiment`` for the errors.
 
@@ -50,6 +52,7 @@ def create_run(
         description=check_text(description, what="The description"),
         tags=check_tags(tags),
         created=time.time(),
+        tensorboard=tensorboard,
     )
     metadata = {
         "seq": 0,

@@ -55,7 +55,7 @@ class Experiment(Contents):
             Without it a log is committed within 100 ms, and what is committed survives the death
             of the process, but not always that of the machine.
         tensorboard: Whether ``log`` writes numbers and texts as TensorBoard's events, too, to the
-            folder ``experiment.tensorboard``.
+            folder ``experiment.tensorboard``; so do its trials, and whoever goes on with it.
         store: Where to keep the tables: the URL of a PostgreSQL database, for runs that several
             machines write to; they are in a schema of their own there, and everything else is in
             the folder. By default in a SQLite file in the folder. A password in the URL is not
@@ -84,9 +84,11 @@ class Experiment(Contents):
     ) -> None:
         if tensorboard:
             require("tensorboard", extra="tensorboard", purpose="Experiment(tensorboard=True)")
-        path, index, owner = create_run(name, root, description, tags, parameters or {}, store)
+        path, index, owner = create_run(
+            name, root, description, tags, parameters or {}, store=store, tensorboard=tensorboard
+        )
         try:
-            self._begin(path, index, owner=owner, durable=durable, tensorboard=tensorboard)
+            self._begin(path, index, owner=owner, durable=durable)
         except BaseException:
             owner.release()
             raise
@@ -108,7 +110,6 @@ class Experiment(Contents):
         attempt: int | None = None,
         durable: bool = False,
         writing: bool = True,
-        tensorboard: bool = False,
     ) -> None:
         self._path = path
         self._index = index
@@ -123,12 +124,12 @@ class Experiment(Contents):
         self._events: EventWriter | None = None
         self._writer: MetricWriter | None = None
         self._sweep: SweepRecord | None = None
-        if tensorboard:
-            from fireworks.experiment.tensorboard import EventWriter
-
-            self._events = EventWriter(path / layout.TENSORBOARD)
         if writing:
             self._store.open()
+            if index.tensorboard:
+                from fireworks.experiment.tensorboard import EventWriter
+
+                self._events = EventWriter(layout.tensorboard_folder(path, trial))
             self._writer = MetricWriter(
                 self._store,
                 trial=NO_TRIAL if trial is None else trial,
@@ -141,6 +142,8 @@ class Experiment(Contents):
             lifetime.opened(self)
             if owner is not None:
                 self._writer.start()
+            if self._events is not None and (attempt or 0) > 1:
+                self._events.purge(self._highest_step() + 1)  # what earlier attempts did in vain
 
     @classmethod
     def from_tensorboard(

@@ -49,6 +49,7 @@ class EventWriter:
                     _add_text(summary, name, value.data)
             if summary.value:
                 writer.add_event(event.Event(wall_time=when, step=step, summary=summary))
+        writer.flush()  # a process that is killed leaves the events of what it has committed
 
     def _open(self) -> Any:
         if self._writer is None or self._process != os.getpid():

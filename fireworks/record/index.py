@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from fireworks.errors import DamagedFile
+from fireworks.errors import DamagedFile, NotRecorded
 from fireworks.record.atomic import replace_file
 from fireworks.record.layout import INDEX, experiment_folder
 from fireworks.record.owner import owner_lives
@@ -27,8 +27,11 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "ended": (int, float, type(None)),
     "best": (dict, type(None)),
     "store": (dict, type(None)),
+    "tensorboard": (bool,),
 }
 
+
+_ADDED: dict[str, Any] = {"store": None, "tensorboard": False}  # not in those of an earlier release
 
 # What the lists and dicts must hold: a folder may come from anybody.
 _PARTS: dict[str, Callable[[Any], bool]] = {
@@ -68,7 +71,7 @@ class Index:
     None for NaN. ``objective`` is what a sweep seeks, as [name, "maximize" | "minimize"] pairs;
     ``trials`` counts its trials by state and ``best`` is the best one: its number, parameters
     and result. ``store`` is where the tables are, if not in the folder: the ``url`` of a database
-    and a ``schema`` in it.
+    and a ``schema`` in it. ``tensorboard`` says whether what is logged is also written as events.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Index:
     trials: dict[str, int] = field(default_factory=dict[str, int])
     best: dict[str, Any] | None = None
     store: dict[str, str] | None = None
+    tensorboard: bool = False
 
     def to_json(self) -> bytes:
         """What ``experiment.json`` holds."""
@@ -92,8 +96,18 @@ class Index:
         return json.dumps(content, indent=1).encode() + b"\n"
 
     def write(self, folder: Path) -> None:
-        """Replace ``experiment.json`` in ``folder``, atomically."""
-        replace_file(folder / INDEX, self.to_json())
+        """Replace ``experiment.json`` in ``folder``, atomically.
+
+        Raises:
+            NotRecorded: The disk is full or failed; the previous version is untouched.
+        """
+        try:
+            replace_file(folder / INDEX, self.to_json())
+        except OSError as error:
+            raise NotRecorded(
+                f"{str(folder / INDEX)!r} could not be written: {error.strerror}. Make room on the "
+                "disk, or repair it; what was recorded before is kept."
+            ) from error
 
 
 def read_index(path: str | os.PathLike[str]) -> Index:
@@ -166,7 +180,7 @@ def _parsed(folder: str, text: bytes) -> Index:
             f"{content.get('version')!r}; this one reads up to {VERSION}). "
             "Upgrade: pip install --upgrade fireworks-ml"
         )
-    content.setdefault("store", None)  # an earlier release did not write it
+    content = _ADDED | content
     for name, kind in _KINDS.items():
         if name not in content:
             raise DamagedFile(f"{file!r} is damaged: it lacks {name!r}.")

@@ -50,6 +50,12 @@ def trial_name(trial: int) -> str:
     return f"trial-{trial:04d}"
 
 
+def tensorboard_folder(run: Path, trial: int | None) -> Path:
+    """Where TensorBoard's event files of a run lie, or those of a trial."""
+    folder = run / TENSORBOARD
+    return folder if trial is None else folder / trial_name(trial)
+
+
 def check_name(name: object, *, what: str) -> str:
     """Return ``name`` if it can be part of a file's name on its own.
 

@@ -150,6 +150,15 @@ class SQLiteStore(Store):
         Nobody may know of it yet: it is written without a journal and synced at the end.
         """
         self.path.unlink(missing_ok=True)
+        with explained(self.path):
+            self._create(fill)
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _create(self, fill: Callable[[Connection], None]) -> None:
         connection = sqlite3.connect(self.path, isolation_level=None, factory=SQLiteConnection)
         try:
             connection.execute("PRAGMA synchronous = OFF")
@@ -161,11 +170,6 @@ class SQLiteStore(Store):
             connection.execute("PRAGMA journal_mode = WAL")
         finally:
             connection.close()
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def open(self) -> None:
         """Connect for writing, and bring an older database forward."""

@@ -1,15 +1,19 @@
 """TensorBoard's events: fed by the same log, and read into a run."""
 
 import math
+import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.tensorboard import SummaryWriter
 
 from fireworks.errors import FilesNotFound
-from fireworks.experiment import Experiment, Text, load_experiment
+from fireworks.experiment import Experiment, Text, load_experiment, open_attempt
 from fireworks.experiment.tensorboard import read_events
 
 
@@ -54,6 +58,79 @@ def test_rewound_steps_are_purged(tmp_path: Path) -> None:
         experiment.log(loss=2.0, step=1)
     events = [(step, values["loss"]) for step, values, _ in read_events(experiment.tensorboard)]
     assert events == [(0, 0.0), (1, 2.0)]
+
+
+def curve(folder: Path) -> list[tuple[int, float]]:
+    return [(step, values["loss"]) for step, values, _ in read_events(folder)]
+
+
+def recorded(experiment: Experiment, trial: int = -1) -> list[tuple[int, float]]:
+    return experiment.metrics("loss", trials=trial)[["step", "value"]].values.tolist()  # pyright: ignore
+
+
+def test_who_goes_on_with_a_run_feeds_it_too(tmp_path: Path) -> None:
+    with Experiment("digits", root=tmp_path, tensorboard=True) as experiment:
+        for step in range(3):
+            experiment.log(loss=float(step), step=step)
+        here = experiment.mark()
+        experiment.log(loss=3.0, step=3)
+        experiment.log(loss=4.0, step=4)
+    with load_experiment(experiment.path, write=True, position=here) as again:
+        again.log(loss=30.0, step=3)
+    with load_experiment(experiment.path, write=True) as again:
+        again.log(loss=40.0, step=4)
+    expected = [(0, 0.0), (1, 1.0), (2, 2.0), (3, 30.0), (4, 40.0)]
+    assert curve(experiment.tensorboard) == expected
+    assert list(map(tuple, recorded(again))) == expected
+    with load_experiment(experiment.path) as read:
+        assert sorted(os.listdir(read.tensorboard)) == sorted(os.listdir(experiment.tensorboard))
+
+
+def test_trials_feed_folders_of_their_own_and_retries_purge(tmp_path: Path) -> None:
+    with Experiment("digits", root=tmp_path, tensorboard=True) as experiment:
+        experiment.sweep.add_trial(7, seed=1, params={})
+        attempt = experiment.sweep.start_attempt(7, host="here")
+        with open_attempt(experiment.path, 7, attempt) as trial:
+            trial.log(loss=0.0, step=0)
+            here = trial.mark()
+            trial.log(loss=1.0, step=1)
+            trial.log(loss=2.0, step=2)
+        experiment.sweep.requeue(7)
+        attempt = experiment.sweep.start_attempt(7, host="here", position=here)
+        with open_attempt(experiment.path, 7, attempt) as trial:
+            trial.log(loss=10.0, step=1)
+            folder = trial.tensorboard
+        experiment.log(loss=0.5, step=0)
+        experiment.flush()
+        assert curve(folder) == [(0, 0.0), (1, 10.0)]
+        assert list(map(tuple, recorded(experiment, trial=7))) == [(0, 0.0), (1, 10.0)]
+    assert folder == experiment.path / "tensorboard" / "trial-0007"
+    # TensorBoard's own reader agrees.
+    shown = EventAccumulator(str(folder), purge_orphaned_data=True).Reload().Scalars("loss")
+    assert [(each.step, each.value) for each in shown] == [(0, 0.0), (1, 10.0)]
+
+
+def test_a_killed_run_has_the_events_of_what_it_committed(
+    tmp_path: Path, python: Callable[..., Any]
+) -> None:
+    process = python(
+        """
+import sys
+from fireworks.experiment import Experiment
+experiment = Experiment("digits", root=sys.argv[1], tensorboard=True)
+for step in range(50):
+    experiment.log(loss=float(step), step=step)
+experiment.flush()
+print("committed", flush=True)
+sys.stdin.readline()
+""",
+        tmp_path,
+    )
+    assert process.stdout.readline() == "committed\n"
+    process.kill()
+    process.wait()
+    folder = tmp_path / "digits-0001"
+    assert curve(folder / "tensorboard") == [(step, float(step)) for step in range(50)]
 
 
 def test_a_run_of_event_files(tmp_path: Path) -> None:
