@@ -13,36 +13,57 @@ if TYPE_CHECKING:
     from fireworks.factory.events import FactoryEvents as FactoryEvents
     from fireworks.factory.factory import Factory as Factory
     from fireworks.factory.fork_server import ForkServer as ForkServer
+    from fireworks.factory.halving import Halving as Halving
+    from fireworks.factory.parts import Evaluation as Evaluation
+    from fireworks.factory.parts import Stopping as Stopping
+    from fireworks.factory.parts import Training as Training
     from fireworks.factory.proposers import EndSearch as EndSearch
     from fireworks.factory.proposers import Grid as Grid
+    from fireworks.factory.proposers import Memory as Memory
     from fireworks.factory.proposers import Proposer as Proposer
     from fireworks.factory.proposers import Random as Random
+    from fireworks.factory.pruning_handler import PruningHandler as PruningHandler
     from fireworks.factory.records import TrialRecord as TrialRecord
     from fireworks.factory.trial import Trial as Trial
+    from fireworks.factory.trial import TrialPaused as TrialPaused
     from fireworks.factory.trial import TrialPruned as TrialPruned
 
 _HOMES = {
     "EndSearch": "proposers",
+    "Evaluation": "parts",
     "Factory": "factory",
     "FactoryEvents": "events",
     "ForkServer": "fork_server",
     "Grid": "proposers",
+    "Halving": "halving",
+    "Memory": "proposers",
     "Proposer": "proposers",
+    "PruningHandler": "pruning_handler",
     "Random": "proposers",
+    "Stopping": "parts",
+    "Training": "parts",
     "Trial": "trial",
+    "TrialPaused": "trial",
     "TrialPruned": "trial",
     "TrialRecord": "records",
 }
 
 __all__ = [
     "EndSearch",
+    "Evaluation",
     "Factory",
     "FactoryEvents",
     "ForkServer",
     "Grid",
+    "Halving",
+    "Memory",
     "Proposer",
+    "PruningHandler",
     "Random",
+    "Stopping",
+    "Training",
     "Trial",
+    "TrialPaused",
     "TrialPruned",
     "TrialRecord",
 ]

@@ -271,8 +271,9 @@ class Factory:
             refuse_changes(changed, force=self._force)
             if changed:
                 experiment.sweep.event("changed", data=changed)
+        wishes = self._proposals.wishes() if before is None else {}
         if before != self._recorded:
-            experiment.sweep.set_state({SWEEP: self._recorded})
+            experiment.sweep.set_state({SWEEP: self._recorded, **wishes})
 
     def run(self, trials: int) -> None:
         """Run until the sweep has so many trials, or the proposer has nothing more to try.

@@ -69,6 +69,7 @@ class Proposals:
         self._memories: dict[int, dict[str, Any]] = {}  # what is kept with trials not told yet
         self._enqueued: deque[dict[str, Any]] = deque()
         self._earlier: list[EarlierTrial] = []
+        self._wishes_recorded = False
         self._seen: set[str] = set()
         self._repeats = 0
         self._sweep: SweepRecord | None = None
@@ -87,12 +88,14 @@ class Proposals:
         if self._sweep is sweep and self._in_order:
             return
         state = sweep.state()
-        if self._sweep is None:
+        if not self._wishes_recorded:  # those of an earlier process come first
+            new = bool(self._enqueued)
             self._enqueued.extendleft(reversed(state.get("enqueued", [])))
-            self._earlier += [EarlierTrial(**each) for each in state.get("earlier", [])]
+            self._earlier = [EarlierTrial(**each) for each in state.get("earlier", [])]
+            if new:
+                sweep.set_state(self.wishes())
+            self._wishes_recorded = True
         self._sweep = sweep
-        if self._enqueued or self._earlier:
-            self._save_wishes()
         self._proposer.begin(self._goal, seed)
         if self._earlier:
             self._proposer.learn(self._earlier)
@@ -103,7 +106,7 @@ class Proposals:
         """Have parameters tried before anything else is proposed."""
         self._enqueued.append(dict(params))
         if self._sweep is not None:
-            self._save_wishes()
+            self._sweep.set_state(self.wishes())
 
     def learn(self, trials: Sequence[EarlierTrial]) -> None:
         """Have the proposer know the trials of another sweep.
@@ -224,14 +227,13 @@ class Proposals:
                 changed[number] = kept
         return changed
 
-    def _save_wishes(self) -> None:
-        assert self._sweep is not None
-        self._sweep.set_state(
-            {
-                "enqueued": list(self._enqueued),
-                "earlier": [vars(each) for each in self._earlier],
-            }
-        )
+    def wishes(self) -> dict[str, Any]:
+        """What is asked for and was not proposed yet, for the caller to record by name."""
+        self._wishes_recorded = True
+        return {
+            "enqueued": list(self._enqueued),
+            "earlier": [vars(each) for each in self._earlier],
+        }
 
     def _restore(self, stored: Sequence[StoredTrial], state: Mapping[str, Any]) -> None:
         self.trials.clear()

@@ -204,13 +204,17 @@ class Sweep:
     def _decide(self, brackets: Brackets) -> None:
         """End paused trials, and go on with others, where all that they compete with are there."""
         for decision in brackets.decide(self.records):
-            numbers = [record.number for record in decision.pruned]
-            self._experiment.sweep.end_trials(numbers, "pruned", known=decision.state)
+            pruned, promoted = (
+                [record.number for record in each] for each in (decision.pruned, decision.promoted)
+            )
+            self._experiment.sweep.decide(pruned, promoted, decision.state)
             for record in decision.pruned:
                 self.records.change(record, "pruned")
                 self._display.finished(record)
                 self._fire(FactoryEvents.TRIAL_PRUNED, record)
-            self._queue.extend(decision.promoted)
+            for record in decision.promoted:
+                self.records.change(record, "queued")
+                self._queue.append(record)
 
     def _start(self, record: TrialRecord) -> None:
         sweep = self._experiment.sweep

@@ -1,0 +1,257 @@
+"""A program: kills a sweep after each of its transactions in turn, resumes it, and compares.
+
+    python crashing.py FOLDER KIND…
+
+prints a line of JSON for each kind of proposer: what differed, and how often it was killed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import torch
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from fireworks.experiment import Experiment, load_experiment
+from fireworks.factory import Factory, Grid, Halving, Random, Trial
+from fireworks.factory.goal import as_goal
+from fireworks.factory.ledger import Ledger, make_study
+from fireworks.factory.samplers import make_sampler
+from fireworks.record.sqlite import SQLiteStore
+
+sys.path.insert(0, str(Path(__file__).parent))
+from in_thread import InThread
+
+TRIALS = 5
+SPACE = {"x": FloatDistribution(0, 1), "n": IntDistribution(1, 64, log=True)}
+
+
+def train(trial: Trial) -> dict[str, float]:
+    for step in (1, 2):
+        trial.experiment.log({"loss": trial.params["x"] / step}, step=step)
+        trial.report(step, trial.params["x"] * (step + trial.seed % 3))
+    if trial.number == 1:
+        raise ValueError("this one fails, again and again")
+    return {"accuracy": trial.params["x"], "size": float(trial.params.get("n", 1))}
+
+
+def space(trial: optuna.Trial) -> dict[str, Any]:
+    kind = trial.suggest_categorical("kind", ["plain", "deep"])
+    params = {"kind": kind, "x": trial.suggest_float("x", 0, 1)}
+    if kind == "deep":
+        params["n"] = trial.suggest_int("n", 1, 9)
+    trial.set_user_attr("seen", kind)
+    return params
+
+
+def climb(params: Any, metrics: Any) -> dict[str, Any]:
+    if not len(metrics):
+        return {"x": 0.25}
+    best = int(np.nanargmax(metrics["accuracy"].fillna(-1)))
+    return {"x": float(params["x"].iloc[best]) * 1.125}
+
+
+def sampler(name: str, **options: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return getattr(optuna.samplers, name)(seed=5, **options)
+
+
+KINDS: dict[str, Callable[[], dict[str, Any]]] = {
+    "tpe": lambda: {
+        "propose": space,
+        "sampler": sampler("TPESampler", n_startup_trials=2, constant_liar=True),
+        "pruner": optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
+        "maximize": "accuracy",
+        "constraints": ["size <= 8"],
+    },
+    "random": lambda: {"propose": SPACE, "sampler": "random", "pruner": "median"},
+    "nsga-ii": lambda: {
+        "propose": SPACE,
+        "sampler": sampler("NSGAIISampler", population_size=2),
+        "maximize": ["accuracy", "size"],
+    },
+    "cma-es": lambda: {
+        "propose": SPACE,
+        "sampler": sampler("CmaEsSampler", n_startup_trials=1, popsize=4),
+    },
+    "qmc": lambda: {"propose": SPACE, "sampler": "qmc"},
+    "gp": lambda: {"propose": SPACE, "sampler": sampler("GPSampler", n_startup_trials=2)},
+    "optuna's grid": lambda: {
+        "propose": {"x": FloatDistribution(0, 1), "kind": CategoricalDistribution(["a", "b"])},
+        "sampler": optuna.samplers.GridSampler({"x": [0.1, 0.5, 0.9], "kind": ["a", "b"]}, seed=1),
+    },
+    "grid": lambda: {"propose": Grid({"x": [0.1, 0.5, 0.9], "kind": ["a", "b"]})},
+    "own random": lambda: {"propose": Random(SPACE)},
+    "blackboard": lambda: {"propose": climb},
+    "halving": lambda: {
+        "propose": SPACE,
+        "scheduler": Halving(min_epochs=1, max_epochs=3, factor=2),
+    },
+}
+
+
+@contextmanager
+def killed_after(transactions: int) -> Iterator[None]:
+    """Kill this process once so many transactions are committed; 0: never."""
+    original = SQLiteStore.transaction
+    done = 0
+
+    @contextmanager
+    def counting(store: SQLiteStore) -> Iterator[Any]:
+        nonlocal done
+        with original(store) as connection:
+            yield connection
+        # A trial's own transactions are its process's.
+        done += threading.current_thread() is threading.main_thread()
+        if done == transactions:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    SQLiteStore.transaction = counting
+    try:
+        yield
+    finally:
+        SQLiteStore.transaction = original
+
+
+def begin(root: Path, kind: str) -> Factory:
+    factory = Factory(
+        train,
+        **{
+            "maximize": "accuracy",
+            "experiment": Experiment("sweep", root=root),
+            "seed": 3,
+            "workers": 2,
+            "retries": 1,
+            "backend": InThread(train),
+            **KINDS[kind](),
+        },
+    )
+    factory.enqueue({"x": 0.5, "kind": "a"} if "grid" in kind else {"x": 0.5})
+    return factory
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """All that must not depend on crashes."""
+    with load_experiment(run) as experiment:
+        trials = experiment.sql("SELECT number, state, seed, result FROM trials ORDER BY number")
+        params = experiment.sql("SELECT * FROM params WHERE trial >= 0 ORDER BY trial, name")
+        reports = experiment.sql("SELECT trial, step, value FROM reports ORDER BY trial, step")
+        told = experiment.sql("SELECT trial, told FROM sweep_trials ORDER BY trial")
+        metrics = experiment.sql("SELECT trial, step, value FROM metric ORDER BY trial, step")
+    frames = {
+        "trials": trials,
+        "params": params,
+        "reports": reports,
+        "told": told,
+        "metrics": metrics,
+    }
+    return {name: json.loads(each.to_json(orient="values")) for name, each in frames.items()}
+
+
+def finished(run: Path) -> dict[int, int]:
+    """The attempts at the trials that are finished."""
+    with load_experiment(run) as experiment:
+        rows = experiment.sql("SELECT number, state, attempt FROM trials").values.tolist()
+    ended = ("completed", "failed", "pruned")
+    return {number: attempt for number, state, attempt in rows if state in ended}
+
+
+def forked(action: Callable[[], None]) -> int:
+    """Run something in a process of its own; returns how it ended."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            action()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def try_all(kind: str, folder: Path) -> dict[str, Any]:
+    """Compare the sweep with those that are killed after their first, second … transaction."""
+
+    def run(root: Path, transactions: int) -> None:
+        with killed_after(transactions):
+            begin(root, kind).run(trials=TRIALS)
+
+    def resume(path: Path) -> None:
+        options = {"maximize": None, **KINDS[kind]()}
+        if options["maximize"] is None:
+            del options["maximize"]
+        before = finished(path)
+        factory = Factory.resume(path, train, backend=InThread(train), **options)
+        factory.run(trials=TRIALS)
+        after = finished(path)
+        assert {number: after[number] for number in before} == before, "a finished trial ran again"
+
+    import_lazily(KINDS[kind]())
+    assert forked(lambda: run(folder / "undisturbed", 0)) == 0
+    expected = outcome(folder / "undisturbed" / "sweep-0001")
+    differences: list[Any] = []
+    kills = 0
+    while True:
+        root = folder / f"{kills}"
+        ended = forked(lambda root=root, after=kills + 1: run(root, after))
+        if ended == 0:
+            break
+        if ended != -signal.SIGKILL:
+            differences.append([kills, "run", ended])
+            break
+        kills += 1
+        path = root / "sweep-0001"
+        if not (path / "experiment.sqlite").exists() or not has_begun(path):
+            continue
+        if forked(lambda path=path: resume(path)) != 0:
+            differences.append([kills, "resume failed"])
+            continue
+        got = outcome(path)
+        differences += [
+            [kills, name, expected[name], got[name]]
+            for name in expected
+            if got[name] != expected[name]
+        ]
+    return {"kind": kind, "kills": kills, "differences": differences}
+
+
+def import_lazily(options: dict[str, Any]) -> None:
+    """Have samplers import what they need, once for all processes that are forked from here."""
+    if isinstance(options.get("sampler"), optuna.samplers.BaseSampler | str):
+        study = make_study(as_goal("accuracy", None), Ledger(), make_sampler(options["sampler"], 0))
+        for value in range(4):
+            asked = study.ask(SPACE if "grid" not in str(options).lower() else options["propose"])
+            with suppress(RuntimeError, ValueError):
+                study.tell(asked, [float(value)])
+
+
+def has_begun(path: Path) -> bool:
+    """Whether there is a sweep to go on with: before it is recorded, nothing was done."""
+    with load_experiment(path) as experiment:
+        return len(experiment.sql("SELECT 1 FROM sweep_state WHERE key = 'sweep'")) > 0
+
+
+if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    torch.set_num_threads(1)
+    for kind in sys.argv[2:]:
+        with tempfile.TemporaryDirectory(dir=sys.argv[1]) as place:
+            print(json.dumps(try_all(kind, Path(place))), flush=True)
