@@ -96,7 +96,8 @@ class Checkpointer:
         """Attach to a trainer.
 
         One more is taken at the end of the run. On SIGTERM one is taken after the iteration that is
-        running, and the process exits with the code 75 (``PREEMPTED``).
+        running, and the process exits with the code 75 (``PREEMPTED``); with several processes all
+        do, within a second, wherever the signal came to.
 
         Args:
             trainer: The trainer.
@@ -109,7 +110,7 @@ class Checkpointer:
             keep_best: How many of the best to keep.
             emergency: Save what an exception leaves as ``emergency-*``, for inspection: `resume`
                 never goes on from it.
-            sigterm: Whether to take one on SIGTERM. With several processes, or outside the main
+            sigterm: Whether to take one on SIGTERM, the same in all processes. Outside the main
                 thread, SIGTERM ends the process as usual.
             **named: Further evaluators, by name.
 
@@ -136,7 +137,7 @@ class Checkpointer:
         self._keep, self._best, self._lowest, self._keep_best = keep, best, mode == "min", keep_best
         self._emergency = emergency
         self._data = data_state_of(trainer)
-        self._sigterm = sigterm and idist.get_world_size() == 1
+        self._sigterm = sigterm
         register_events(trainer)
         self._every = every
         trainer.add_event_handler(Events.STARTED, self._start)
@@ -169,7 +170,7 @@ class Checkpointer:
 
     def _start(self, engine: Engine) -> None:
         if self._sigterm:
-            self._preemption.begin()
+            self._preemption.begin(engine.state.iteration)
         if self.folder is not None and idist.get_rank() == 0 and self._experiment is not None:
             checkpoints.make_folder(self.folder)
             checkpoints.remove_leftovers(self.folder)
@@ -221,7 +222,7 @@ class Checkpointer:
             self._due = True
         if self._work.finished():
             self._wait(engine)
-        if self._due or self._preemption.asked:
+        if (self._sigterm and self._preemption.check(iteration)) or self._due:
             self._take(engine, iteration, within_epoch=True)
 
     def _batch_came(self, engine: Engine) -> None:
@@ -229,7 +230,7 @@ class Checkpointer:
             # A fetch may use the global generators: this is where the next step begins.
             self._taken["random_after"] = snapshot.gather(random_state())
             self._write()
-            if self._preemption.asked:
+            if self._preemption.stopping:
                 self._exit(engine)
 
     def _before_step(self, engine: Engine) -> None:
@@ -243,13 +244,15 @@ class Checkpointer:
             whole = length is not None and iteration % length == 0
             self._take(engine, iteration, within_epoch=not whole)
             self._write()
+        if self._sigterm and self._preemption.check(iteration, last=True):
+            self._exit(engine)
         self._wait(engine)
         self._preemption.end()
-        if self._preemption.asked:
-            self._exit(engine)
 
     def _exit(self, engine: Engine) -> None:
         self._wait(engine)
+        # Who starts several processes ends all when the first is gone: not while rank 0 writes.
+        idist.barrier()
         self._preemption.end()
         _log.warning(
             "SIGTERM: a checkpoint of iteration %d is written; exit code %d", self._last, PREEMPTED
@@ -259,7 +262,7 @@ class Checkpointer:
     def _failed(self, engine: Engine, error: BaseException) -> None:
         if self._taken is not None:  # the next batch could not be fetched
             self._write()
-        asked = self._preemption.asked
+        asked = self._preemption.asked and idist.get_world_size() == 1
         self._preemption.end()
         try:
             self._work.wait()

@@ -38,7 +38,10 @@ class DataLength:
         length = _length(state.dataloader)
         self._length = length if length == state.epoch_length else None
         self._learned = state.epoch_length is None
-        self._began = state.iteration - (state.iteration % self._length if self._length else 0)
+        self._began = state.iteration
+        if self._length is not None and state.iteration:
+            # It goes on in the middle, or where nothing is left of the pass before.
+            self._began -= state.iteration % self._length or self._length
         self._ended = -1
 
     def _end_of_data(self, engine: Engine) -> None:
@@ -47,8 +50,8 @@ class DataLength:
         if self._length is not None and given < self._length:
             raise EngineError(
                 f"The data ended early in epoch {state.epoch}: it has {self._length} batches by "
-                f"its len(), and gave {given}. Make the length true (num_rows of a source, __len__ of "
-                "a dataset), or say how many batches an epoch has: "
+                f"its len(), and gave {given}. Make the length true (num_rows of a source, __len__ "
+                "of a dataset), or say how many batches an epoch has: "
                 f"trainer.run(data, epoch_length={max(given, 1)})."
             )
         self._ended = state.iteration
