@@ -9,11 +9,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
-from fireworks.errors import ExperimentReadOnly, WrongType, WrongValue
-from fireworks.experiment import frames, lifetime, tables
+from fireworks.errors import ExperimentReadOnly, WrongValue
+from fireworks.experiment import lifetime
 from fireworks.experiment.annotations import Notes, check_tags
-from fireworks.experiment.contents import Contents
 from fireworks.experiment.creation import create_run
+from fireworks.experiment.logged import Logged
 from fireworks.experiment.parameters import Parameters, write_parameters
 from fireworks.experiment.steps import Steps
 from fireworks.experiment.sweep import SweepRecord, require_running
@@ -25,19 +25,17 @@ from fireworks.record.location import store_of
 from fireworks.record.metadata import last_metrics, write_metadata
 from fireworks.record.owner import Ownership
 from fireworks.record.ranking import read_params
-from fireworks.record.rewinding import advance, position, rewind
 from fireworks.record.schema import NO_TRIAL
 from fireworks.record.store import Connection, Store
 
 if TYPE_CHECKING:
     from fireworks.experiment.tensorboard import EventWriter
-    from fireworks.message import Message
 
 _INDEX_SECONDS = 1.0  # the last metrics in experiment.json are at most this much behind a flush
 
 
 @final
-class Experiment(Contents):
+class Experiment(Logged):
     """A new run, in a folder of its own: ``runs/digits-0007/``.
 
     The process that makes it owns it: nobody else may end it or change its parameters. Other
@@ -274,139 +272,6 @@ class Experiment(Contents):
             self._sweep = SweepRecord(self._store, self._index, self._write_index)
         return self._sweep
 
-    # -- logging --------------------------------------------------------------------------------
-
-    def log(
-        self, mapping: Mapping[str, Any] | None = None, /, *, step: int | None = None, **more: Any
-    ) -> None:
-        """Record the values of metrics at a step; takes microseconds, for any thread.
-
-        Args:
-            mapping: Values by name, for names that are no identifiers: ``{"train/loss": 0.3}``.
-                Python and NumPy numbers and zero-dimensional tensors, which are detached; NaN is
-                kept. The mapping may be reused afterwards.
-            step: The step; a later value at the same step replaces the earlier one. Left out,
-                it is one past the highest step logged so far (from 0).
-            **more: Further values by name.
-
-        Raises:
-            WrongType: A value is None, a string, an array or the like. Nothing is recorded.
-            ExperimentReadOnly: The experiment is closed or was opened for reading.
-            ExperimentInUse: The attempt that this object writes for is over.
-            NotRecorded: Earlier values cannot be committed (the disk is full); they are kept and
-                tried again.
-        """
-        writer = self._writer
-        if writer is None:
-            raise self._not_writable("log")
-        if mapping is None:
-            values = more
-        elif type(mapping) is dict and not more:
-            values = mapping.copy()
-        else:
-            try:
-                values = {**mapping, **more}
-            except TypeError:
-                raise WrongType(
-                    f"log() takes a mapping of names to numbers; got {type(mapping).__name__}: "
-                    f"{mapping!r:.60}. For example: log({{'train/loss': 0.3}}, step=1)"
-                ) from None
-        writer.put(self._steps.checked(step), values)
-        if self._durable:
-            writer.flush()
-
-    def log_many(self, frame: Any) -> None:
-        """Record many values at once, and commit them.
-
-        Args:
-            frame: A table with a column ``step`` and one column of numbers for each metric: a
-                DataFrame, a Message, or a mapping of names to sequences of one length.
-
-        Raises:
-            WrongValue: There is no column ``step``, or the lengths differ.
-            WrongType: A value is not a number. Nothing is recorded.
-        """
-        writer = self._writer
-        if writer is None:
-            raise self._not_writable("log")
-        writer.put_many(frames.calls_of(frame, self._steps))
-
-    def _highest_step(self) -> int:
-        trial = NO_TRIAL if self._trial is None else self._trial
-        self.flush()
-        with self._reading() as connection:
-            (highest,) = connection.execute(
-                "SELECT max(step) FROM latest JOIN series ON series.id = series WHERE trial = ?",
-                (trial,),
-            ).fetchone()
-        return -1 if highest is None else highest
-
-    def _log_table(self, name: str, rows: Message, step: int) -> None:
-        """Write the rows of a Message that was logged, and commit them."""
-        store = self._store
-        described = tables.create(store, tables.check_table_name(name), rows, logged=True)
-        trial = NO_TRIAL if self._trial is None else self._trial
-        with store.transaction() as connection:
-            self._guard(connection)
-            seq = advance(connection)
-            tables.write(connection, described, rows, trial=trial, seq=seq, step=step)
-
-    def mark(self) -> int:
-        """Commit all that was logged and return the position of the record.
-
-        A checkpoint keeps it: ``load_experiment(path, write=True, position=…)`` (or, for a trial,
-        ``sweep.start_attempt(…, position=…)``) then deletes what was recorded after it, so that
-        what is done again is not there twice.
-        """
-        self.flush()
-        with self._writable("mark a position").transaction() as connection:
-            self._guard(connection)
-            return advance(connection)  # rows of user tables written so far count as before it
-
-    def rewind(self, seq: int) -> None:
-        """Delete what the run itself recorded after a position that ``mark`` returned.
-
-        That is metrics, media, artifacts' rows and rows of the user's tables, in one transaction.
-
-        Raises:
-            WrongValue: It is no position of this record.
-            ExperimentReadOnly: This process does not own the run.
-        """
-        self._require_owner("rewind")
-        self.flush()
-        with self._store.transaction() as connection:
-            if (
-                isinstance(seq, bool)
-                or not isinstance(seq, int)
-                or not 0 <= seq <= position(connection)
-            ):
-                raise WrongValue(
-                    f"{seq!r} is no position of this record, which is at {position(connection)}."
-                )
-            rewind(connection, NO_TRIAL, seq)
-        self._steps = Steps(self._highest_step)
-        if self._events is not None:
-            self._events.purge(self._highest_step() + 1)
-        self._index_written = 0.0
-        self._refresh_index()
-
-    def flush(self) -> None:
-        """Commit all that was logged; on return it is in the database.
-
-        Raises:
-            NotRecorded: The disk is full or failed. What was logged is kept and tried again.
-            ExperimentInUse: The attempt that this object writes for is over.
-        """
-        if self._writer is not None:
-            self._writer.flush()
-            if self._events is not None:
-                self._events.flush()
-            self._refresh_index()
-
-    def _before_reading(self) -> None:
-        if self._writer is not None:
-            self._writer.flush()
-
     # -- ending ---------------------------------------------------------------------------------
 
     def close(self, status: str = "completed") -> None:
@@ -538,9 +403,9 @@ class Experiment(Contents):
             self._owner.heartbeat()
             self._refresh_index()
 
-    def _refresh_index(self) -> None:
-        """Bring the last metrics in experiment.json up to date, not more often than needed."""
-        if self._owner is None or time.monotonic() - self._index_written < _INDEX_SECONDS:
+    def _refresh_index(self, *, now: bool = False) -> None:
+        behind = time.monotonic() - self._index_written
+        if self._owner is None or (behind < _INDEX_SECONDS and not now):
             return
         with self._reading() as connection:
             self._index.metrics = last_metrics(connection)
