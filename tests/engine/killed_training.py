@@ -18,7 +18,8 @@ import random
 import signal
 import sqlite3
 import sys
-import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -311,7 +312,7 @@ def train(case: type[Case], folder: Path, kill: tuple[int, str] | None, go_on: b
     torch.save(result, folder / "result.pt")
 
 
-def forked(work, *, kill_after: float | None = None) -> int:
+def forked(work: Callable[[], None]) -> int:
     """Do work in a fork; return its exit status, as os.wait gives it."""
     pid = os.fork()
     if pid == 0:
@@ -319,13 +320,8 @@ def forked(work, *, kill_after: float | None = None) -> int:
             work()
             os._exit(0)
         except BaseException:
-            import traceback
-
             traceback.print_exc()
             os._exit(1)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(pid, signal.SIGKILL)
     return os.waitpid(pid, 0)[1]
 
 
@@ -363,31 +359,25 @@ def differences(a, b, where="") -> list[str]:
     return [] if a == b else [f"{where}: {a} != {b}"]
 
 
-def main(root: Path, kills: int, seed: int) -> None:
-    torch.set_num_threads(1)
-    torch.compile(torch.nn.Linear(1, 1), backend="eager")(torch.ones(1, 1))  # loads what it needs
-    chosen = random.Random(seed)
+def prove(case: type[Case], root: Path, kills: int, seed: int) -> list[str]:
+    """Train undisturbed, then killed and gone on with; say for each whether it is the same."""
+    chosen = random.Random(f"{seed} {case.__name__}")
     events = ["ITERATION_STARTED", "ITERATION_COMPLETED", "GET_BATCH_COMPLETED"]
-    report = []
-    wanted = [each for each in CASES if each.__name__ in sys.argv[4:]] or CASES
-    for number in range(kills + len(wanted)):
-        case = wanted[number % len(wanted)]
-        undisturbed = root / case.__name__
-        if number < len(wanted):
-            undisturbed.mkdir(parents=True)
-            if case is Database:
-                assert forked(lambda: fill(undisturbed / "rows.sqlite")) == 0
-            assert forked(lambda: train(case, undisturbed, None, False)) == 0, case.__name__
-            continue
+    undisturbed = root / case.__name__
+    undisturbed.mkdir()
+    if case is Database:
+        assert forked(lambda: fill(undisturbed / "rows.sqlite")) == 0
+    assert forked(lambda: train(case, undisturbed, None, False)) == 0, case.__name__
+    report: list[str] = []
+    for number in range(kills):
         folder = root / f"{case.__name__}-{number}"
         folder.mkdir()
         if case is Database:
             (folder / "rows.sqlite").symlink_to(undisturbed / "rows.sqlite")
-        kill = chosen.randint(1, LAST), chosen.choice(events)
+        kill, again = (chosen.randint(1, LAST), chosen.choice(events)), None
         status = forked(lambda: train(case, folder, kill, False))
         assert os.WIFSIGNALED(status), (case.__name__, kill)
-        again = None
-        if number % 3 == 0:  # a second time, before much was done
+        if number == 0:  # a second time, before much was done
             again = chosen.randint(1, 5), chosen.choice(events)
             forked(lambda: train(case, folder, again, True))
         ended = forked(lambda: train(case, folder, None, True))
@@ -398,8 +388,32 @@ def main(root: Path, kills: int, seed: int) -> None:
         expected, found = (torch.load(each / "result.pt") for each in (undisturbed, folder))
         wrong = differences(expected, found) + differences(metrics(undisturbed), metrics(folder))
         report.append(line + (f"differs in {wrong[:6]}" if wrong else "equal"))
-    print(json.dumps(report, indent=0))
+    return report
+
+
+def main(root: Path, kills: int, seed: int, names: list[str]) -> None:
+    """Prove the cases, half of them in each of two processes."""
+    torch.set_num_threads(1)
+    torch.compile(torch.nn.Linear(1, 1), backend="eager")(torch.ones(1, 1))  # loads what it needs
+    wanted = [each for each in CASES if each.__name__ in names] or CASES
+    pids: list[int] = []
+    for lane in range(2):
+        pid = os.fork()
+        if pid == 0:
+            report: list[str] = []
+            try:
+                for case in wanted[lane::2]:
+                    report += prove(case, root, kills, seed)
+            except BaseException as error:
+                report.append(repr(error))
+            (root / f"report-{lane}.json").write_text(json.dumps(report))
+            os._exit(0)
+        pids.append(pid)
+    for pid in pids:
+        os.waitpid(pid, 0)
+    reports = [json.loads((root / f"report-{lane}.json").read_bytes()) for lane in range(2)]
+    print(json.dumps([*reports[0], *reports[1]], indent=0))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
