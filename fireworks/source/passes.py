@@ -119,6 +119,9 @@ def _items(source: Source, run: Run, size: int, start: int) -> Generator[tuple[M
         if announce is not None and announces_first:
             announce(begin, end)
         block = path.read(first + begin, first + end)
+        if announce is None and item == start:
+            # How many rows fit into a number of bytes is known once some were read.
+            announce = _announcer(source, first, end)
         if announce is not None and not announces_first:
             announce(end, end)  # no row waits for those behind it to be announced
         if together == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,9 @@ from fireworks.sources.file_listing import DataFile, Paths
 from fireworks.sources.gathering import Gathering
 from fireworks.sources.group_cache import GroupCache
 from fireworks.sources.row_plan import RowPlan
+
+_FOOTERS_AT_ONCE = 8
+"""On disks far away a footer is a wait, not work."""
 
 
 @dataclass(frozen=True)
@@ -248,13 +252,8 @@ class GroupedFileSource(Source):
         file_of: list[int] = []
         group_in_file: list[int] = []
         group_rows: list[int] = []
-        for number, file in enumerate(self.files):
-            try:
-                footer = self._read_footer(file)
-            except DamagedFile as error:
-                if self.on_error != "skip":
-                    raise
-                self._skip(str(file), str(error).partition(": ")[2])
+        for number, (file, footer) in enumerate(zip(self.files, self._footers_read(), strict=True)):
+            if footer is None:
                 continue
             if merged is None:
                 merged = _MergedSchema(file, footer, self.columns, self._types)
@@ -271,6 +270,25 @@ class GroupedFileSource(Source):
         return _Layout(
             merged.settled(), np.array(file_of, int), np.array(group_in_file, int), first_row
         )
+
+    def _footers_read(self) -> Iterator[Footer | None]:
+        """Yield the footer of each file, None for one left out; several are read at once."""
+
+        def footer_of(file: DataFile) -> Footer | DamagedFile:
+            try:
+                return self._read_footer(file)
+            except DamagedFile as error:
+                return error
+
+        with ThreadPoolExecutor(_FOOTERS_AT_ONCE, thread_name_prefix="footers") as pool:
+            for file, footer in zip(self.files, pool.map(footer_of, self.files), strict=True):
+                if not isinstance(footer, DamagedFile):
+                    yield footer
+                elif self.on_error == "skip":
+                    self._skip(str(file), str(footer).partition(": ")[2])
+                    yield None
+                else:
+                    raise footer
 
     def _read_footer(self, file: DataFile) -> Footer:
         def read() -> Footer:

@@ -92,6 +92,7 @@ class SamplerSource(Source):
         self._sums: Weights | None = None
         self._drawn: dict[tuple[int, int], Rows] = {}
         self._step = 0  # handed out so far, those of earlier epochs included
+        self._drawn_ahead: dict[int, Rows] = {}  # the rows of steps behind it
         self._updates: list[tuple[int, Rows, Weights]] = []  # from which step on, rows, weights
         # Changes that steps drawn ahead have seen already, with the weights that they replaced.
         self._ahead: list[tuple[int, Rows, Weights, Weights]] = []
@@ -175,14 +176,16 @@ class SamplerSource(Source):
         step = 0 if start is None else start["step"]
         steps = -(-self.num_rows // self._batch_size)
         before = run.epoch * steps
-        self._step = before + step
-        announced: dict[int, Rows] = {}
+        if self._step != before + step:  # what was drawn ahead does not follow
+            self._step, self._drawn_ahead = before + step, {}
+        drawn = self._drawn_ahead
         while step < steps:
-            for later in range(step, min(step + self._steps_ahead, steps - 1) + 1):
-                if later not in announced:
-                    announced[later] = self._drawn_at(run.epoch, later, before + later)
-                    self.input.will_need(announced[later])
-            message = self._with_numbers(announced.pop(step))
+            # The last steps of an epoch look into the next one.
+            for later in range(before + step, before + step + self._steps_ahead + 1):
+                if later not in drawn:
+                    drawn[later] = self._drawn_at(*divmod(later, steps), later)
+                    self.input.will_need(drawn[later])
+            message = self._with_numbers(drawn.pop(before + step))
             step += 1
             self._step = before + step
             yield message, {"step": step}
@@ -212,7 +215,7 @@ class SamplerSource(Source):
         if state is None or rows is None:
             return
         step, row, weight = (np.array(rows[name]) for name in ("step", "row", "weight"))
-        self._step = state["step"]
+        self._step, self._drawn_ahead = state["step"], {}
         self._weights, self._sums, self._ahead = weight[step == -1], None, []
         self._updates = [
             (int(each), row[step == each], weight[step == each])
