@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from fireworks.errors import ExperimentNotFound, NotRecorded
 from fireworks.experiment import Experiment, load_experiment
+from fireworks.message import Message
 
 WRITER = """
 import sys, time
@@ -144,6 +146,71 @@ def test_a_full_disk_is_told_and_nothing_is_lost(tmp_path: Path, small_disk: Any
     read = load_experiment(experiment.path)
     assert read.metrics("x")["value"].tolist() == [float(step) for step in range(logged + 1)]
     assert read.metrics("again")["value"].tolist() in ([logged - 1.0], [float(logged)])
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_database_that_may_not_grow_is_told(tmp_path: Path, durable: bool) -> None:
+    """SQLite's own limit stands for a disk without room: "database or disk is full"."""
+    with Experiment("digits", root=tmp_path, durable=durable) as experiment:
+        experiment.log(x=0.0, step=0)
+        here = experiment.mark()
+        limit(experiment, extra=8)
+        logged = 1
+        with pytest.raises(NotRecorded, match=r"is full.*Make room on the disk"):
+            while True:
+                experiment.log({f"{i}": 1.0 for i in range(40)}, step=logged)
+                logged += 1
+                experiment.flush()
+        for refused in (
+            lambda: experiment.log(x=1.0),
+            experiment.flush,
+            experiment.mark,
+            lambda: experiment.notes.append("x" * 100_000),
+            lambda: experiment.log(rows=Message({"x": torch.zeros(50, 1000)}), step=1),
+        ):
+            with pytest.raises(NotRecorded, match="is full"):
+                refused()
+        read = load_experiment(experiment.path)
+        steps = read.metrics("0")["step"].tolist()
+        assert steps == list(range(1, len(steps) + 1))
+        assert len(steps) >= logged - 2  # all but the call that met the limit
+        assert read.metrics("x")["step"].tolist() == [0]
+        connection = sqlite3.connect(experiment.path / "experiment.sqlite")
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        connection.close()
+        limit(experiment, extra=10_000)  # there is room again
+        experiment.flush()
+        assert read.metrics("0")["step"].tolist()[-1] >= logged - 1
+        experiment.rewind(here)
+        assert read.metrics()["step"].tolist() == [0]
+    assert load_experiment(experiment.path).status == "completed"
+
+
+def limit(experiment: Experiment, extra: int) -> None:
+    with experiment._store.transaction() as connection:  # pyright: ignore[reportPrivateUsage]
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages + extra}").fetchall()
+
+
+def test_what_cannot_be_made_for_want_of_room_leaves_nothing(
+    tmp_path: Path, small_disk: Any
+) -> None:
+    parameters = {"text": "x" * 2**21}
+    with small_disk, pytest.raises(NotRecorded, match="Make room on the disk"):
+        Experiment("digits", root=tmp_path, parameters=parameters)
+    assert list(tmp_path.iterdir()) == []
+    with Experiment("digits", root=tmp_path, parameters=parameters) as experiment:
+        experiment.log(x=1.0, step=0)
+        experiment.flush()
+        with small_disk:
+            for copy in (experiment.copy, experiment.archive):
+                with pytest.raises(OSError, match=r"[Tt]oo large|full|I/O"):
+                    copy(tmp_path / "copy")
+            with pytest.raises(NotRecorded, match=r"experiment\.json' could not be written"):
+                experiment.tags = ["x"]
+        assert [each.name for each in tmp_path.iterdir()] == ["digits-0001"]
+        assert load_experiment(experiment.path).tags == ()
+    assert load_experiment(experiment.path).metrics()["value"].tolist() == [1.0]
 
 
 def test_a_folder_that_was_deleted_is_told(tmp_path: Path) -> None:

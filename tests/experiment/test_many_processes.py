@@ -20,10 +20,20 @@ def write(path: Path, trial: int, attempt: int, steps: int, gate: Any) -> None:
             experiment.flush()  # a transaction for each step
 
 
-@pytest.mark.parametrize("steps", [pytest.param(150), pytest.param(6_250, marks=pytest.mark.slow)])
-def test_sixteen_writers_lose_no_row_and_keep_their_order(tmp_path: Path, steps: int) -> None:
+@pytest.mark.parametrize(
+    ("store", "steps"),
+    [
+        ("sqlite", 150),
+        ("postgresql", 50),
+        pytest.param("sqlite", 6_250, marks=pytest.mark.slow),
+    ],
+    indirect=["store"],
+)
+def test_sixteen_writers_lose_no_row_and_keep_their_order(
+    tmp_path: Path, store: str | None, steps: int
+) -> None:
     context = multiprocessing.get_context("fork")
-    with Experiment("digits", root=tmp_path) as experiment:
+    with Experiment("digits", root=tmp_path, store=store) as experiment:
         gate: Any = context.Barrier(WRITERS)
         children: list[Any] = []
         for trial in range(WRITERS):

@@ -118,6 +118,19 @@ def test_metrics_long_and_wide(experiment: Experiment) -> None:
         experiment.metrics(trials=3)
 
 
+def test_metrics_of_many_series(experiment: Experiment) -> None:
+    """More than are read one by one."""
+    for step in range(3):
+        experiment.log({f"m{i:03d}": i + step / 10 for i in range(100, 0, -1)}, step=step)
+    frame = experiment.metrics()
+    assert frame["name"].tolist() == [f"m{i:03d}" for i in range(1, 101) for _ in range(3)]
+    assert frame["step"].tolist() == [0, 1, 2] * 100
+    assert frame["value"].tolist() == [i + step / 10 for i in range(1, 101) for step in range(3)]
+    chosen = [f"m{i:03d}" for i in range(90, 10, -1)]
+    assert sorted(set(experiment.metrics(chosen)["name"])) == sorted(chosen)
+    assert len(experiment.metrics(chosen)) == 240
+
+
 def test_metrics_of_nothing(experiment: Experiment) -> None:
     for wide in (False, True):
         assert len(experiment.metrics(wide=wide)) == 0
