@@ -78,7 +78,7 @@ class Path:
             return message
         except Exception as error:
             if place < len(self._steps) or self._guards:
-                source.statistics.add(None, perf_counter() - before, before - began)
+                source.statistics.add_time(perf_counter() - before, before - began)
                 located(error, source, self._rows[place][here])
             for each in range(place - 1, -1, -1):
                 located(error, self._steps[each], self._rows[each][here])
@@ -101,7 +101,7 @@ class Path:
             if source.reorders:
                 began = perf_counter()
                 rows = source.reorder(rows if source.passes_rows else checked(source, rows))
-                source.statistics.add(None, perf_counter() - began, 0.0)
+                source.statistics.add_time(perf_counter() - began)
             asked.append(rows)
         if self._guards:
             asked[-1] = checked(self._head, rows)

@@ -108,7 +108,10 @@ def guarded(read: Read) -> Read:
             raise
         finally:
             spent = perf_counter() - began
-            self.statistics.add(message, spent - reading.inner, reading.inner)
+            if message is None:
+                self.statistics.add_time(spent - reading.inner, reading.inner)
+            else:
+                self.statistics.add(message, spent - reading.inner, reading.inner)
             reading.inner = before + spent
             if token is not None:
                 _current.reset(token)
@@ -145,8 +148,10 @@ def timed(source: Source, flow: Generator[Any]) -> Generator[Any]:
             return
         finally:
             spent = perf_counter() - began
-            message = None if item is None else item[0]
-            source.statistics.add(message, spent - reading.inner, reading.inner)
+            if item is None:
+                source.statistics.add_time(spent - reading.inner, reading.inner)
+            else:
+                source.statistics.add(item[0], spent - reading.inner, reading.inner)
             reading.inner = before + spent
             if token is not None:
                 _current.reset(token)

@@ -8,7 +8,7 @@ from threading import Lock
 from fireworks.message import Message
 
 
-@dataclass
+@dataclass(slots=True)
 class Statistics:
     """Counters of one source; safe to add to from several threads.
 
@@ -34,16 +34,20 @@ class Statistics:
             return 0
         return round(self.rows * self._measured_bytes / self._measured_rows)
 
-    def add(self, message: Message | None, seconds: float, waiting: float) -> None:
-        """Count one Message handed out (None: a failure), with the time that it took."""
-        rows = 0 if message is None else len(message)
+    def add(self, message: Message, seconds: float, waiting: float) -> None:
+        """Count one Message handed out, with the time that it took."""
+        rows = len(message)
         with self._lock:
             self.seconds += seconds
             self.waiting += waiting
-            if message is None:
-                return
-            self.reads += 1
             self.rows += rows
-            if self.reads & (self.reads - 1) == 0:
+            self.reads = reads = self.reads + 1
+            if not reads & (reads - 1):
                 self._measured_rows += rows
                 self._measured_bytes += message.nbytes
+
+    def add_time(self, seconds: float, waiting: float = 0.0) -> None:
+        """Count time that gave no Message: a failure, or work for several Messages at once."""
+        with self._lock:
+            self.seconds += seconds
+            self.waiting += waiting

@@ -95,7 +95,8 @@ class MapSource(Source):
         return list(self.function.values()) if isinstance(self.function, dict) else [self.function]
 
     def _changed(self, message: Message, rows: Rows, epochs: Rows | int) -> Message:
-        given = message.copy(deep=False)  # the function may change it
+        # A function may change the Message that it gets; those of columns get no Message.
+        given = message if isinstance(self.function, dict) else message.copy(deep=False)
         if self.seed is None:
             changed = given.map(self.function)
         else:
