@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -73,11 +73,11 @@ class FeatherSource(GroupedFileSource):
                 gaps[field.name] = any(nulls[nodes].any() for _, nulls in counts)
         return Footer(schema, [rows for rows, _ in counts], gaps)
 
-    def _table(self, file: DataFile, group: int, names: list[str]) -> ArrowTable:
+    def _tables(self, file: DataFile, group: int, names: list[str]) -> Iterator[ArrowTable]:
         # Read, not mapped: a mapped file that is truncated meanwhile would kill the process.
         with pa.OSFile(file.path) as opened:
             with pa.ipc.open_file(opened) as reader:
                 places = [reader.schema.get_field_index(name) for name in names]
             options = pa.ipc.IpcReadOptions(included_fields=places)
             with pa.ipc.open_file(opened, options=options) as reader:
-                return pa.Table.from_batches([reader.get_batch(group)])
+                yield pa.Table.from_batches([reader.get_batch(group)])

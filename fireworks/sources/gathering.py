@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ _NOT_IN_NUMPY = {torch.bfloat16, torch.complex32}
 
 
 class Gathering:
-    """A Message that is put together from rows of others.
+    """A Message that is put together from rows of others, in any order. Thread-safe.
 
     Tensors and numbers go straight to their place: neither the parts nor a second copy are held
     while the whole is put together. Nothing keeps the Messages that rows are taken from alive.
@@ -32,38 +33,47 @@ class Gathering:
 
     def __init__(self, num_rows: int) -> None:
         self._num_rows = num_rows
-        self._filled = 0
         self._blocks: dict[str, tuple[type[Column], NDArray[Any]]] = {}
         self._parts: dict[str, list[Column]] = {}
+        self._part_places: list[Rows] = []
         self._names: list[str] = []
+        self._lock = threading.Lock()
 
-    def add(self, message: Message, rows: Rows) -> None:
-        """Add rows of a Message behind those added before."""
-        self._names = message.columns
-        place = slice(self._filled, self._filled + len(rows))
+    def put(self, message: Message, rows: Rows, places: Rows) -> None:
+        """Put rows of a Message at their places, which no other rows get."""
+        apart: dict[str, Column] = {}
         for name, column in message.stored.items():
             values = _plain_values(column)
             if values is None:
                 part = column.take(Selection(rows))
-                if isinstance(part, StringColumn):  # a selection keeps all strings alive
-                    part = part.copy()
+                # A selection of strings keeps all of them alive.
+                apart[name] = part.copy() if isinstance(part, StringColumn) else part
+            else:
+                self._block(name, type(column), values)[places] = values.take(rows, axis=0)
+        with self._lock:
+            self._names = message.columns
+            self._part_places.append(places)
+            for name, part in apart.items():
                 self._parts.setdefault(name, []).append(part)
-                continue
-            if name not in self._blocks:
-                block = np.empty((self._num_rows, *values.shape[1:]), values.dtype)
-                self._blocks[name] = (type(column), block)
-            # Clipping changes nothing, since the rows are there, and spares numpy a buffer.
-            values.take(rows, axis=0, out=self._blocks[name][1][place], mode="clip")
-        self._filled = place.stop
 
     def message(self) -> Message:
-        """Return the rows, once all were added."""
-        columns = {name: self._column(name) for name in self._names}
-        return Message.from_columns(columns, self._filled)
+        """Return the rows, once all were put."""
+        order = None
+        if self._parts:
+            order = Selection(np.argsort(np.concatenate(self._part_places)))
+        columns = {name: self._column(name, order) for name in self._names}
+        return Message.from_columns(columns, self._num_rows)
 
-    def _column(self, name: str) -> Column:
+    def _block(self, name: str, kind: type[Column], like: NDArray[Any]) -> NDArray[Any]:
+        with self._lock:
+            if name not in self._blocks:
+                self._blocks[name] = (kind, np.empty((self._num_rows, *like.shape[1:]), like.dtype))
+            return self._blocks[name][1]
+
+    def _column(self, name: str, order: Selection | None) -> Column:
         if name not in self._blocks:
-            return join_column(name, self._parts.pop(name))
+            assert order is not None
+            return join_column(name, self._parts.pop(name)).take(order)
         kind, block = self._blocks[name]
         return (
             TensorColumn(torch.from_numpy(block)) if kind is TensorColumn else NumberColumn(block)

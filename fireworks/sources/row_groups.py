@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from fireworks.errors import DamagedFile, FileChanged, FireworksError, SchemasDiffer, WrongValue
-from fireworks.message import Message
+from fireworks.message import Message, concat
 from fireworks.source import OnError, Rows, Source
 from fireworks.source.failures import check_on_error
 from fireworks.sources import column_kinds, file_listing
@@ -21,7 +21,7 @@ from fireworks.sources.column_kinds import ArrowField, ArrowSchema, ArrowTable, 
 from fireworks.sources.file_listing import DataFile, Paths
 from fireworks.sources.gathering import Gathering
 from fireworks.sources.group_cache import GroupCache
-from fireworks.sources.row_plan import RowPlan
+from fireworks.sources.row_plan import RowPlan, Visit
 
 _FOOTERS_AT_ONCE = 8
 """On disks far away a footer is a wait, not work."""
@@ -108,8 +108,8 @@ class GroupedFileSource(Source):
         """
 
     @abstractmethod
-    def _table(self, file: DataFile, group: int, names: list[str]) -> ArrowTable:
-        """Decode columns of one group of a file."""
+    def _tables(self, file: DataFile, group: int, names: list[str]) -> Iterator[ArrowTable]:
+        """Decode columns of one group of a file, some rows at a time where the format allows."""
 
     # -- what a source is -------------------------------------------------------------------------
 
@@ -189,10 +189,13 @@ class GroupedFileSource(Source):
 
     # -- groups -----------------------------------------------------------------------------------
 
-    def _group(self, group: int) -> tuple[Message, int]:
+    def _visit(self, group: int, visit: Visit) -> None:
+        """Give the rows of a group to a function, some at a time; from memory if they are held."""
         held = self._cache.peek(group)
-        message = self._decoded(group) if held is None else held
-        return message, int(self._layout.first_row[group])
+        if held is None:
+            self._decode(group, visit)
+        else:
+            visit(held, int(self._layout.first_row[group]))
 
     def _direct(self, rows: Rows) -> Message:
         layout = self._layout
@@ -203,27 +206,37 @@ class GroupedFileSource(Source):
         gathered = Gathering(len(rows))
         for part in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
             group = int(groups[part[0]])
-            gathered.add(self._cache.get(group), rows[part] - layout.first_row[group])
-        message = gathered.message()
-        return message if (order[:-1] < order[1:]).all() else message.take(np.argsort(order))
+            gathered.put(self._cache.get(group), rows[part] - layout.first_row[group], part)
+        return gathered.message()
 
     def _decoded(self, group: int) -> Message:
+        parts: list[Message] = []
+        self._decode(group, lambda message, _: parts.append(message))
+        return concat(parts)
+
+    def _decode(self, group: int, visit: Visit) -> None:
         layout = self._layout
         file = self.files[layout.file_of[group]]
         inside = int(layout.group_in_file[group])
-        length = int(layout.first_row[group + 1] - layout.first_row[group])
-        names = layout.schema.names
+        first, stop = layout.first_row[group : group + 2].tolist()
+        row = first
 
-        def decode() -> Message:
+        def decode() -> None:
+            nonlocal row
             file.check()
-            table = self._table(file, inside, names)
+            behind = first
+            for table in self._tables(file, inside, layout.schema.names):
+                if behind >= row:  # another try goes on where the last one failed
+                    visit(column_kinds.as_message(table, layout.schema), behind)
+                    row = behind + table.num_rows
+                behind += table.num_rows
             file.check()
-            if table.num_rows != length:
-                raise ValueError(f"it has {table.num_rows} rows where its footer says {length}")
-            return column_kinds.as_message(table, layout.schema)
+            if behind != stop:
+                rows = f"it has {behind - first} rows where its footer says {stop - first}"
+                raise ValueError(rows)
 
         try:
-            return file_listing.retried(self.on_error, decode)
+            file_listing.retried(self.on_error, decode)
         except FileChanged:
             raise
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -274,21 +287,19 @@ class GroupedFileSource(Source):
     def _footers_read(self) -> Iterator[Footer | None]:
         """Yield the footer of each file, None for one left out; several are read at once."""
 
-        def footer_of(file: DataFile) -> Footer | DamagedFile:
+        def footer_of(file: DataFile) -> Footer | str:
             try:
                 return self._read_footer(file)
             except DamagedFile as error:
-                return error
+                if self.on_error != "skip":
+                    raise
+                return str(error).partition(": ")[2]
 
         with ThreadPoolExecutor(_FOOTERS_AT_ONCE, thread_name_prefix="footers") as pool:
             for file, footer in zip(self.files, pool.map(footer_of, self.files), strict=True):
-                if not isinstance(footer, DamagedFile):
-                    yield footer
-                elif self.on_error == "skip":
-                    self._skip(str(file), str(footer).partition(": ")[2])
-                    yield None
-                else:
-                    raise footer
+                if isinstance(footer, str):
+                    self._skip(str(file), footer)
+                yield None if isinstance(footer, str) else footer
 
     def _read_footer(self, file: DataFile) -> Footer:
         def read() -> Footer:
@@ -311,7 +322,7 @@ class GroupedFileSource(Source):
 
     def _hold_nothing(self) -> None:
         self._cache = GroupCache(self._decoded, self.max_bytes)
-        self._plan = RowPlan(self._group_of, self._group, self._direct)
+        self._plan = RowPlan(self._group_of, self._visit, self._direct)
 
     def _group_of(self, rows: Rows) -> NDArray[np.int64]:
         return self._layout.group_of(rows)

@@ -3,17 +3,15 @@
 A globally shuffled epoch asks for a few rows of every row group with every batch. Decoding the
 groups for each batch would take hours; so, when the first of the announced rows is asked for, as
 many of those that follow as fit into memory are picked out of their groups, each group decoded
-once, and handed out as they are asked for.
+once, put in the order in which they were announced, and handed out as they are asked for.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,48 +20,89 @@ from fireworks.message import Message, concat
 from fireworks.source import Rows
 from fireworks.sources.gathering import Gathering
 
-_SHARES = 16
-"""Fetched rows are kept in so many shares, so that those handed out can be let go of early."""
+Visit = Callable[[Message, int], None]
+"""Gets some rows of a group, and the number of the first of them."""
 
-_DECODERS = 2
+_GROUPS_AT_ONCE = 2
 """Groups are decoded so many at a time: what is held beside the rows stays small."""
 
 _PAIRS_LOOKED_AT = 4096
 _SCATTERED = 1 / 64
 """Rows are worth planning for where the group changes more often than once in 64 rows."""
 
-_NO_ROWS = np.empty(0, np.int64)
 
+class _Fetched:
+    """Rows that were fetched together, in the order in which they were announced."""
 
-@dataclass
-class _Share:
-    rows: Rows  # ascending, each once
-    message: Message
-    left: int  # how many of them are still to be asked for
+    def __init__(self, rows: Rows, message: Message) -> None:
+        self.rows = rows
+        self.message = message
+        self.waiting = np.ones(len(rows), bool)  # which of them are still to be asked for
+        self.left = len(rows)
+        self._next = 0
+
+    def find(self, rows: Rows) -> tuple[Rows, NDArray[np.bool_]]:
+        """Return where rows are, and which of them are there at all."""
+        following = self.rows[self._next : self._next + len(rows)]
+        if np.array_equal(following, rows[: len(following)]) and len(following):
+            places = np.arange(self._next, self._next + len(rows))
+            return places, places < len(self.rows)
+        ascending, order = self._index
+        at = np.searchsorted(ascending, rows)
+        at[at == len(ascending)] = 0
+        return order[at], ascending[at] == rows
+
+    def hand_out(self, places: Rows) -> Message:
+        """Return rows, which need not be kept from now on."""
+        self._used(places)
+        self._next = int(places[-1]) + 1
+        return self.message.take(places)
+
+    def release(self, rows: Rows) -> None:
+        """Give up rows that nobody will ask for."""
+        self._used(np.flatnonzero(np.isin(self.rows, rows)))
+
+    def rest(self) -> _Fetched:
+        """Return what is still to be asked for, in memory of its own."""
+        places = np.flatnonzero(self.waiting)
+        return _Fetched(self.rows[places], self.message.take(places))
+
+    def _used(self, places: Rows) -> None:
+        self.left -= int(self.waiting[np.unique(places)].sum())
+        self.waiting[places] = False
+
+    @cached_property
+    def _index(self) -> tuple[Rows, Rows]:
+        order = np.argsort(self.rows, kind="stable")
+        return self.rows[order], order
 
 
 class RowPlan:
     """Announced rows, and those of them that have been fetched. Thread-safe.
 
     Args:
-        group_of: Returns the group of each row.
-        group: Returns the rows of a group, and the number of its first row.
+        group_of: Returns the group of each row; later rows lie in later groups.
+        visit: Decodes a group and gives its rows to a function, some at a time.
         direct: Returns rows that were not announced.
     """
 
     def __init__(
         self,
         group_of: Callable[[Rows], NDArray[np.int64]],
-        group: Callable[[int], tuple[Message, int]],
+        visit: Callable[[int, Visit], None],
         direct: Callable[[Rows], Message],
     ) -> None:
         self._group_of = group_of
-        self._group = group
+        self._visit = visit
         self._direct = direct
         self._lock = threading.Lock()
         self._announced: list[Rows] = []
-        self._sorted: tuple[Rows, Rows] | None = None  # announced rows, and their places
-        self._shares: deque[_Share] = deque()
+        self._fetched: list[_Fetched] = []
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows that are held."""
+        return sum(each.message.nbytes for each in self._fetched)
 
     def announce(self, rows: Rows, max_rows: int) -> None:
         """Note rows in the order in which they will be asked for.
@@ -77,7 +116,6 @@ class RowPlan:
             return
         with self._lock:
             self._announced.append(rows)
-            self._sorted = None
             if sum(map(len, self._announced)) > max_rows:
                 self._announced = [np.concatenate(self._announced)[-max_rows:]]
 
@@ -91,10 +129,10 @@ class RowPlan:
     def release(self, rows: Rows) -> None:
         """Forget rows that will not be asked for after all."""
         with self._lock:
-            self._announced = [each[~np.isin(each, rows)] for each in self._announced]
-            self._sorted = None
-            for share in self._shares:
-                share.left -= int(np.isin(share.rows, rows).sum())
+            left = [each[~np.isin(each, rows)] for each in self._announced]
+            self._announced = [each for each in left if len(each)]
+            for each in self._fetched:
+                each.release(rows)
             self._let_go()
 
     def read(self, rows: Rows, max_rows: int) -> Message:
@@ -104,10 +142,10 @@ class RowPlan:
             rows: The rows.
             max_rows: How many announced rows to fetch together.
         """
-        if not self._announced and not self._shares:
+        if not self._announced and not self._fetched:
             return self._direct(rows)
         left = np.arange(len(rows))
-        places: list[NDArray[np.int64]] = []
+        places: list[Rows] = []
         parts: list[Message] = []
         with self._lock:
             left = self._hand_out(rows, left, places, parts)
@@ -120,101 +158,74 @@ class RowPlan:
             return parts[0]
         return concat(parts).take(np.argsort(np.concatenate(places)))
 
-    def _hand_out(
-        self,
-        rows: Rows,
-        left: NDArray[np.int64],
-        places: list[NDArray[np.int64]],
-        parts: list[Message],
-    ) -> NDArray[np.int64]:
-        """Move what the shares have of ``rows[left]`` into ``parts``; return what is left."""
-        for share in self._shares:
+    def _hand_out(self, rows: Rows, left: Rows, places: list[Rows], parts: list[Message]) -> Rows:
+        """Move what is held of ``rows[left]`` into ``parts``; return what is left."""
+        for each in self._fetched:
             if not len(left):
                 break
-            at = np.searchsorted(share.rows, rows[left])
-            at[at == len(share.rows)] = 0
-            here = share.rows[at] == rows[left]
-            if here.any():
-                places.append(left[here])
-                parts.append(share.message.take(at[here]))
-                share.left -= int(here.sum())
-                left = left[~here]
+            at, there = each.find(rows[left])
+            if there.any():
+                places.append(left[there])
+                parts.append(each.hand_out(at[there]))
+                left = left[~there]
         self._let_go()
         return left
 
     def _let_go(self) -> None:
-        if any(share.left <= 0 for share in self._shares):
-            self._shares = deque(share for share in self._shares if share.left > 0)
+        self._fetched = [each for each in self._fetched if each.left]
 
     def _fetch_around(self, rows: Rows, max_rows: int) -> bool:
         """Fetch announced rows from the first of ``rows`` on; False where none was announced."""
         if not self._announced:
             return False
-        waiting = self._announced[0]
-        if len(self._announced) > 1:
-            waiting = np.concatenate(self._announced)
-            self._announced = [waiting]
-        if self._sorted is None:
-            order = np.argsort(waiting, kind="stable")
-            self._sorted = (waiting[order], order)
-        ascending, order = self._sorted
-        at = np.searchsorted(ascending, rows)
-        at[at == len(ascending)] = 0
-        known = at[ascending[at] == rows] if len(ascending) else _NO_ROWS
+        waiting = np.concatenate(self._announced)
+        known = np.flatnonzero(waiting == rows[0])
+        if not len(known):
+            known = np.flatnonzero(np.isin(waiting, rows))
         if not len(known):
             return False
-        first = int(order[known].min())
+        first = int(known[0])
         if first < max_rows // 2:
             first = 0  # another thread will ask for those before; further back they were given up
-        while sum(len(share.rows) for share in self._shares) > max_rows // 4:
-            self._shares.popleft()  # rows that nobody came for
-        behind = first + max_rows - sum(len(share.rows) for share in self._shares)
-        chosen, rest = waiting[first:behind], waiting[behind:]
+        held = self._shrink(max_rows // 4)
+        chosen = waiting[first : first + max_rows - held]
+        rest = waiting[first + len(chosen) :]
         self._announced = [rest] if len(rest) else []
-        self._sorted = None
-        self._shares.extend(self._fetched(chosen))
+        self._fetched.append(_Fetched(chosen, self._gathered(chosen)))
         return True
 
-    def _fetched(self, rows: Rows) -> list[_Share]:
-        share_of = np.arange(len(rows)) // -(-len(rows) // _SHARES)
-        group_of = self._group_of(rows)
-        order = np.lexsort((rows, share_of, group_of))
-        rows, share_of, group_of = rows[order], share_of[order], group_of[order]
-        stretches = [
-            (int(group_of[span.start]), [_moved(each, span.start) for each in shares])
-            for span in _runs(group_of)
-            for shares in [_runs(share_of[span])]
-        ]
-        wanted = {each.start: np.unique(rows[each]) for _, shares in stretches for each in shares}
-        sizes = np.zeros(_SHARES, np.int64)
-        for start, ones in wanted.items():
-            sizes[share_of[start]] += len(ones)
-        gathered = [Gathering(int(size)) for size in sizes]
-        chosen: list[list[Rows]] = [[] for _ in range(_SHARES)]
-        with ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode") as pool:
-            waiting = deque(pool.submit(self._group, group) for group, _ in stretches[:_DECODERS])
-            for i, (_, shares) in enumerate(stretches):
-                message, first = waiting.popleft().result()
-                if i + _DECODERS < len(stretches):
-                    waiting.append(pool.submit(self._group, stretches[i + _DECODERS][0]))
-                for each in shares:
-                    share, ones = int(share_of[each.start]), wanted[each.start]
-                    gathered[share].add(message, ones - first)
-                    chosen[share].append(ones)
-        counts = np.bincount(share_of, minlength=_SHARES).tolist()
-        return [
-            _Share(np.concatenate(chosen[share]), gathered[share].message(), count)
-            for share, count in enumerate(counts)
-            if count
-        ]
+    def _shrink(self, max_rows: int) -> int:
+        """Keep what is left of earlier fetches, the newest first, in memory of its own.
 
+        Other threads are about to ask for it. What is beyond ``max_rows`` nobody came for.
+        """
+        kept: list[_Fetched] = []
+        for each in reversed(self._fetched):
+            if sum(other.left for other in kept) + each.left <= max_rows:
+                kept.append(each.rest())
+        self._fetched = kept[::-1]
+        return sum(each.left for each in kept)
 
-def _moved(span: slice, by: int) -> slice:
-    return slice(span.start + by, span.stop + by)
+    def _gathered(self, rows: Rows) -> Message:
+        """Return rows in their order, each of their groups decoded once."""
+        order = np.argsort(rows, kind="stable")
+        ascending = rows[order]
+        groups = self._group_of(ascending)
+        gathering = Gathering(len(rows))
 
+        def fetch(part: slice) -> None:
+            wanted, places = ascending[part], order[part]
 
-def _runs(values: NDArray[np.int64]) -> list[slice]:
-    """Return the stretches of equal values."""
-    cuts = np.flatnonzero(np.diff(values)) + 1
-    bounds = [0, *cuts.tolist(), len(values)]
-    return [slice(a, b) for a, b in itertools.pairwise(bounds)]
+            def pick(message: Message, first: int) -> None:
+                start, stop = np.searchsorted(wanted, [first, first + len(message)])
+                if start < stop:
+                    gathering.put(message, wanted[start:stop] - first, places[start:stop])
+
+            self._visit(int(groups[part.start]), pick)
+
+        cuts = np.flatnonzero(np.diff(groups)) + 1
+        bounds = [0, *cuts.tolist(), len(rows)]
+        with ThreadPoolExecutor(_GROUPS_AT_ONCE, thread_name_prefix="decode") as pool:
+            for _ in pool.map(fetch, map(slice, bounds[:-1], bounds[1:])):
+                pass
+        return gathering.message()

@@ -69,13 +69,13 @@ def make(request, tmp_path):
 def counting(source):
     """Count how often each group is decoded."""
     decoded = Counter()
-    decode = source._table
+    decode = source._tables
 
-    def table(file, group, names):
+    def tables(file, group, names):
         decoded[file.path, group] += 1
         return decode(file, group, names)
 
-    source._table = table
+    source._tables = tables
     return decoded
 
 
@@ -150,7 +150,7 @@ def test_what_is_held_stays_within_bounds(make):
         source.will_need(rows)
         source.read(rows[:100])
         cached = sum(future.result().nbytes for future in source._cache._groups.values())
-        planned = sum(share.message.nbytes for share in source._plan._shares)
+        planned = source._plan.nbytes
         held.append(cached + planned)
         assert planned > 0
     assert max(held) <= 100_000 + group
