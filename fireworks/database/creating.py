@@ -38,6 +38,10 @@ from fireworks.message.kinds.tensor import TensorColumn
 _COMMENT_CHARACTERS = 1024
 """Longest comment of a column in MariaDB."""
 
+_MARIADB_CHARACTERS = 64
+_POSTGRESQL_BYTES = 63
+"""Longest names."""
+
 
 def create_table(
     name: str,
@@ -103,13 +107,7 @@ def create_table(
 
 
 def _create(table: sa.Table, engine: sa.Engine) -> None:
-    if engine.dialect.name in ("mysql", "mariadb"):
-        for column in table.columns:
-            if len(column.comment or "") > _COMMENT_CHARACTERS:
-                raise WrongValue(
-                    f"The column {column.name!r} has more categories than MariaDB can be told of. "
-                    'Keep it as text: message.assign(x=message["x"].astype("str")).'
-                )
+    _check_names_in(engine.dialect, table)
     try:
         with_connection(
             engine,
@@ -128,8 +126,47 @@ def _check_names(table: str, columns: Sequence[str]) -> None:
     for name in (table, *columns):
         if not isinstance(name, str):
             raise WrongType(f"A table or column has a name, not {name!r}.")
-        if not name or "\0" in name:
-            raise WrongValue(f"A table or column cannot be called {name!r}.")
+        if not name or not name.isprintable():
+            raise WrongValue(
+                f"A table or column cannot be called {name!r:.80}: a name has characters that can "
+                "be printed."
+            )
+
+
+def _check_names_in(dialect: sa.Dialect, table: sa.Table) -> None:
+    """Refuse names that this database, or SQLAlchemy with it, would change or mistake.
+
+    Raises:
+        WrongValue: There is one.
+    """
+    names = [str(column.name) for column in table.columns]
+    is_mariadb = dialect.name in ("mysql", "mariadb")
+    for name in (str(table.name), *names):
+        if dialect.name == "postgresql" and len(name.encode()) > _POSTGRESQL_BYTES:
+            raise WrongValue(
+                f"The name {name!r:.80} has more than {_POSTGRESQL_BYTES} bytes, and PostgreSQL "
+                "would cut it off."
+            )
+        if is_mariadb and (len(name) > _MARIADB_CHARACTERS or "`" in name or name.endswith(" ")):
+            raise WrongValue(
+                f"MariaDB takes no name of more than {_MARIADB_CHARACTERS} characters, with "
+                f"a backtick, or with a space at its end: {name!r:.80}."
+            )
+    if dialect.name != "postgresql":
+        by_lower: dict[str, str] = {}
+        for name in names:
+            other = by_lower.setdefault(name.lower(), name)
+            if other != name:
+                raise WrongValue(
+                    f"The columns {other!r} and {name!r} differ in case only, which "
+                    f"{dialect.name} does not tell apart. Rename one."
+                )
+    for column in table.columns:
+        if is_mariadb and len(column.comment or "") > _COMMENT_CHARACTERS:
+            raise WrongValue(
+                f"The column {column.name!r} has more categories than MariaDB can be told of. "
+                'Keep it as text: message.assign(x=message["x"].astype("str")).'
+            )
 
 
 def _type_of(column: Column, name: str, *, is_key: bool) -> tuple[SqlType, bool]:

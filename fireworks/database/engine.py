@@ -188,7 +188,7 @@ def _read_marks(table: sa.Table, connection: sa.Connection) -> None:
         marks = {name: type_.replace('""', '"') for name, type_ in declared}
     for column in table.columns:
         kind = kind_marked(marks.get(column.name))
-        if kind is not None:
+        if kind is not None and not isinstance(column.type, sa.Enum):  # which says as much
             column.type = MarkedType(kind)
         elif isinstance(column.type, sa.JSON):
             column.type.none_as_null = True  # None in the rows is NULL
