@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from fireworks.errors import WrongType, WrongValue, suggest
 from fireworks.optional import require
@@ -83,7 +83,7 @@ def make_pruner(pruner: object) -> BasePruner:
     """
     optuna = _optuna()
     if isinstance(pruner, optuna.pruners.BasePruner):
-        return pruner
+        return cast("BasePruner", pruner)
     if not isinstance(pruner, str):
         raise WrongType(
             f"pruner must be one of optuna.pruners, or one of {_listed(_PRUNERS)}; got {pruner!r}"

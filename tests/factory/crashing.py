@@ -1,6 +1,7 @@
-"""A program: kills a sweep after each of its transactions in turn, resumes it, and compares.
+"""A program: kills a sweep again and again, resumes it, and compares it with an undisturbed one.
 
-    python crashing.py FOLDER KIND…
+    python crashing.py FOLDER KIND…          after each of its transactions in turn
+    python crashing.py FOLDER --often KILLS  one sweep of 60 trials, at random moments
 
 prints a line of JSON for each kind of proposer: what differed, and how often it was killed.
 """
@@ -14,6 +15,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -27,7 +29,7 @@ import torch
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from fireworks.experiment import Experiment, load_experiment
-from fireworks.factory import Factory, Grid, Halving, Random, Trial
+from fireworks.factory import Factory, FactoryEvents, Grid, Halving, Random, Trial
 from fireworks.factory.goal import as_goal
 from fireworks.factory.ledger import Ledger, make_study
 from fireworks.factory.samplers import make_sampler
@@ -43,6 +45,7 @@ SPACE = {"x": FloatDistribution(0, 1), "n": IntDistribution(1, 64, log=True)}
 def train(trial: Trial) -> dict[str, float]:
     for step in (1, 2):
         trial.experiment.log({"loss": trial.params["x"] / step}, step=step)
+        time.sleep(trial.seed % 3 / 100)
         trial.report(step, trial.params["x"] * (step + trial.seed % 3))
     if trial.number == 1:
         raise ValueError("this one fails, again and again")
@@ -128,7 +131,7 @@ def killed_after(transactions: int) -> Iterator[None]:
         SQLiteStore.transaction = original
 
 
-def begin(root: Path, kind: str) -> Factory:
+def begin(root: Path, kind: str, **options: Any) -> Factory:
     factory = Factory(
         train,
         **{
@@ -138,7 +141,7 @@ def begin(root: Path, kind: str) -> Factory:
             "workers": 2,
             "retries": 1,
             "backend": InThread(train),
-            **KINDS[kind](),
+            **(options or KINDS[kind]()),
         },
     )
     factory.enqueue({"x": 0.5, "kind": "a"} if "grid" in kind else {"x": 0.5})
@@ -242,6 +245,57 @@ def import_lazily(options: dict[str, Any]) -> None:
                 study.tell(asked, [float(value)])
 
 
+def kill_often(kills: int, folder: Path) -> dict[str, Any]:
+    """Kill one sweep at random moments, go on with it each time, and compare the end."""
+    options = {**KINDS["tpe"](), "propose": SPACE, "constraints": []}
+    moments = np.random.default_rng(11)
+
+    def work(root: Path, begun: int | None = None) -> None:
+        path = newest(root)
+        if path is None:
+            factory = begin(root, "tpe", **options)
+        else:
+            factory = Factory.resume(path, train, backend=InThread(train), **options)
+        if begun is not None:
+            factory.add_event_handler(FactoryEvents.STARTED, lambda: os.write(begun, b"!"))
+        factory.run(trials=60)
+
+    assert forked(lambda: work(folder / "undisturbed")) == 0
+    ended: dict[int, int] = {}
+    differences: list[Any] = []
+    root = folder / "killed"
+    for _ in range(kills):
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            with suppress(BaseException):
+                work(root, writer)
+            os._exit(0)
+        os.close(writer)
+        os.read(reader, 1)
+        time.sleep(float(moments.uniform(0, 0.1)))
+        os.kill(pid, signal.SIGKILL)
+        os.close(reader)
+        os.waitpid(pid, 0)
+        now = finished(newest(root) or root)
+        if {number: now.get(number) for number in ended} != ended:
+            differences.append(["a finished trial was lost or ran again", ended, now])
+        ended = now
+    if forked(lambda: work(root)) != 0:
+        differences.append("the last one failed")
+    expected, got = (outcome(newest(each) or each) for each in (folder / "undisturbed", root))
+    differences += [
+        [name, expected[name], got[name]] for name in got if got[name] != expected[name]
+    ]
+    return {"kind": "often", "kills": kills, "left": 60 - len(ended), "differences": differences}
+
+
+def newest(root: Path) -> Path | None:
+    """The last run in which a sweep has begun."""
+    runs = [each for each in sorted(root.glob("sweep-*")) if has_begun(each)]
+    return runs[-1] if runs else None
+
+
 def has_begun(path: Path) -> bool:
     """Whether there is a sweep to go on with: before it is recorded, nothing was done."""
     with load_experiment(path) as experiment:
@@ -252,6 +306,10 @@ if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)
+    if sys.argv[2] == "--often":
+        with tempfile.TemporaryDirectory(dir=sys.argv[1]) as place:
+            print(json.dumps(kill_often(int(sys.argv[3]), Path(place))))
+        sys.exit()
     for kind in sys.argv[2:]:
         with tempfile.TemporaryDirectory(dir=sys.argv[1]) as place:
             print(json.dumps(try_all(kind, Path(place))), flush=True)
