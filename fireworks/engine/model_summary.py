@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self, final
 
@@ -20,7 +21,7 @@ class Layer:
         kind: The class.
         parameters: Numbers in its own parameters, those of modules inside left out.
         trainable: Those of them that are trained.
-        output: The shape of what it returned, where it was a tensor and was seen.
+        output: The shape of what it returned, once that was seen: of the first tensor in it.
     """
 
     name: str
@@ -80,8 +81,7 @@ class ModelSummary:
         for layer, module in zip(self.layers, self._modules.values(), strict=True):
 
             def note(module: nn.Module, inputs: Any, output: Any, layer: Layer = layer) -> None:
-                if isinstance(output, torch.Tensor):
-                    layer.output = tuple(output.shape)
+                layer.output = _shape(output)
 
             self._hooks.append(module.register_forward_hook(note))
 
@@ -89,6 +89,15 @@ class ModelSummary:
         for each in self._hooks:
             each.remove()
         self._hooks.clear()
+
+
+def _shape(output: Any) -> tuple[int, ...] | None:
+    if isinstance(output, torch.Tensor):
+        return tuple(output.shape)
+    if isinstance(output, Mapping):
+        output = list(output.values())
+    each = output if isinstance(output, list | tuple) else []
+    return next((shape for shape in map(_shape, each) if shape is not None), None)
 
 
 def _layer(name: str, module: nn.Module) -> Layer:

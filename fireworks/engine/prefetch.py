@@ -10,11 +10,13 @@ from typing import Any, final
 
 import torch
 
+from fireworks.engine.transfer import Transfer
 from fireworks.errors import WrongType, WrongValue
 from fireworks.message import Message
 from fireworks.source import Source
 
 _State = tuple[dict[str, Any], dict[str, Message]]
+_Item = tuple[Message | BaseException | None, _State | None, torch.cuda.Event | None]
 
 
 @final
@@ -24,19 +26,27 @@ class Prefetch:
     It is data for an engine: ``trainer.run(Prefetch(source), max_epochs=10)``. The order is the
     source's, and its state that of the batch handed out last, however far the thread is ahead. With
     CUDA the thread also puts the batches into page-locked memory, so that their copies to the GPU
-    do not block.
+    do not block; with ``device="cuda"`` it makes these copies, too, while the GPU computes.
 
     Args:
         source: The source.
         batches: How many batches to hold ready, at most.
         pin: Whether to put them into page-locked memory; by default where there is CUDA.
+        device: A CUDA device to copy them to; elsewhere the trainer does that.
 
     Raises:
         WrongType: It is no source; a DataLoader reads ahead by itself.
-        WrongValue: ``batches`` is below 1.
+        WrongValue: ``batches`` is below 1, or ``device`` is no CUDA device.
     """
 
-    def __init__(self, source: Source, batches: int = 2, *, pin: bool | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        batches: int = 2,
+        *,
+        pin: bool | None = None,
+        device: str | torch.device | None = None,
+    ) -> None:
         if not isinstance(source, Source):
             raise WrongType(
                 f"Prefetch reads a Source ahead, not {type(source).__name__}. A DataLoader does so "
@@ -44,9 +54,12 @@ class Prefetch:
             )
         if batches < 1:
             raise WrongValue(f"batches must be at least 1; it is {batches!r}.")
+        if device is not None and torch.device(device).type != "cuda":
+            raise WrongValue(f"device is a CUDA device to copy batches to, not {str(device)!r}.")
         self.source = source
         self._batches = batches
         self._pin = torch.cuda.is_available() if pin is None else pin
+        self._transfer = None if device is None else Transfer(torch.device(device))
         self._state: _State | None = None
 
     def __len__(self) -> int:
@@ -55,9 +68,12 @@ class Prefetch:
     def __iter__(self) -> Iterator[Message]:
         ahead = _Ahead(self._batches)
         thread = threading.Thread(
-            target=_read, args=(self.source, ahead, self._pin), name="prefetch", daemon=True
+            target=_read,
+            args=(self.source, ahead, self._pin, self._transfer),
+            name="prefetch",
+            daemon=True,
         )
-        batches = _Batches(self, ahead)
+        batches = _Batches(self, ahead, self._transfer)
         # An abandoned iteration (an exception, an early end) is simply let go of.
         weakref.finalize(batches, ahead.stop)
         thread.start()
@@ -88,8 +104,7 @@ class _Ahead:
     """What is between the thread that reads and the one that trains."""
 
     def __init__(self, size: int) -> None:
-        self.items: queue.Queue[tuple[Message | BaseException | None, _State | None]]
-        self.items = queue.Queue(size)
+        self.items: queue.Queue[_Item] = queue.Queue(size)
         self.stopped = threading.Event()
 
     def stop(self) -> None:
@@ -101,24 +116,32 @@ class _Ahead:
             except queue.Empty:
                 return
 
-    def put(self, item: Message | BaseException | None, state: _State | None) -> bool:
+    def put(
+        self,
+        item: Message | BaseException | None,
+        state: _State | None = None,
+        there: torch.cuda.Event | None = None,
+    ) -> bool:
         """Hand something over; whether anybody still wants it."""
         if not self.stopped.is_set():
-            self.items.put((item, state))
+            self.items.put((item, state, there))
         return not self.stopped.is_set()
 
 
 class _Batches(Iterator[Message]):
-    def __init__(self, prefetch: Prefetch, ahead: _Ahead) -> None:
+    def __init__(self, prefetch: Prefetch, ahead: _Ahead, transfer: Transfer | None) -> None:
         self._prefetch = prefetch
         self._ahead = ahead
+        self._transfer = transfer
         self._ended = False
 
     def __next__(self) -> Message:
         if self._ended:
             raise StopIteration
-        item, state = self._ahead.items.get()
+        item, state, there = self._ahead.items.get()
         if isinstance(item, Message):
+            if self._transfer is not None and there is not None:
+                self._transfer.finish(item, there)
             self._prefetch.handed_out(state)
             return item
         self._ended = True
@@ -127,15 +150,20 @@ class _Batches(Iterator[Message]):
         raise item
 
 
-def _read(source: Source, ahead: _Ahead, pin: bool) -> None:
+def _read(source: Source, ahead: _Ahead, pin: bool, transfer: Transfer | None) -> None:
     """Read a pass in a thread."""
+    there = None
     try:
         with iter(source) as batches:
             for batch in batches:
                 # Taken here: the source goes on while the batch waits.
                 state = batches.state_dict(), source.state_rows()
-                if not ahead.put(batch.pin_memory() if pin else batch, state):
+                if pin and batch.device is not None and batch.device.type == "cpu":
+                    batch = batch.pin_memory()
+                if transfer is not None:
+                    batch, there = transfer.begin(batch)
+                if not ahead.put(batch, state, there):
                     return
-        ahead.put(None, None)
+        ahead.put(None)
     except BaseException as error:
-        ahead.put(error, None)
+        ahead.put(error)

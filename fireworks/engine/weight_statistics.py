@@ -22,11 +22,13 @@ class WeightStatistics:
     Args:
         model: The model.
         experiment: Where to log.
+        name: Of the model, where there are several: ``<name>/weights``.
     """
 
-    def __init__(self, model: nn.Module, experiment: Experiment) -> None:
+    def __init__(self, model: nn.Module, experiment: Experiment, *, name: str = "") -> None:
         self._model = model
         self._experiment = experiment
+        self._prefix = f"{name}/" if name else ""
 
     def attach(self, trainer: Engine, *, every: int = 100) -> Self:
         """Attach to the model's trainer.
@@ -50,8 +52,8 @@ class WeightStatistics:
     def _measure(self, trainer: Engine) -> None:
         parameters = dict(self._model.named_parameters())
         kinds = {
-            "weights": parameters,
-            "gradients": {
+            f"{self._prefix}weights": parameters,
+            f"{self._prefix}gradients": {
                 name: each.grad for name, each in parameters.items() if each.grad is not None
             },
         }

@@ -128,7 +128,23 @@ class TestPrefetch:
         engine.add_event_handler(Events.ITERATION_COMPLETED(once=2), lambda: engine.terminate())
         engine.run(Prefetch(batches(), 1), max_epochs=2)
 
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+    def test_copies_to_the_gpu_while_it_computes(self):
+        ahead = Prefetch(batches(), 2, device="cuda")
+        for moved, plain in zip(ahead, batches(), strict=True):
+            torch.cuda._sleep(10_000_000)  # the next copies run beside it
+            assert moved["x"].device.type == "cuda"
+            assert torch.equal(moved["x"].cpu(), plain["x"])
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        trainer = create_trainer(model, optimizer, cross_entropy, inputs="x", target="label")
+        trainer.run(ahead, max_epochs=2)
+        assert trainer.state.iteration == 12
+
     def test_bad_input(self):
+        with pytest.raises(WrongValue, match="no CUDA device|not 'cpu'"):
+            Prefetch(batches(), device="cpu")
         with pytest.raises(WrongType, match="not list"):
             Prefetch([ROWS])
         with pytest.raises(WrongValue, match="at least 1"):
@@ -186,6 +202,22 @@ def test_model_summary():
     assert not model[0]._forward_hooks
 
 
+def test_model_summary_of_outputs_that_are_no_tensors():
+    class Last(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(3, 4, batch_first=True)
+
+        def forward(self, x):
+            return self.lstm(x[:, None])[0][:, -1]
+
+    model = Last()
+    engine = trainer(model)
+    summary = ModelSummary(model).attach(engine)
+    engine.run(batches(6))
+    assert [each.output for each in summary.layers] == [(6, 1, 4)]
+
+
 def test_weight_statistics(experiment):
     model = network()
     engine = trainer(model)
@@ -197,6 +229,9 @@ def test_weight_statistics(experiment):
     assert last["weights/0.weight"] == pytest.approx(model[0].weight.norm().item())
     every = torch.cat([each.grad.flatten() for each in model.parameters()])
     assert last["gradients"] == pytest.approx(every.norm().item())
+    WeightStatistics(model, experiment, name="critic").attach(engine, every=1)
+    engine.run(batches(), max_epochs=2)
+    assert experiment.latest["critic/weights/0.weight"] == experiment.latest["weights/0.weight"]
     with pytest.raises(WrongValue, match="at least 1"):
         WeightStatistics(model, experiment).attach(engine, every=0)
 
