@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from fireworks.database import misfits, refusals, writing
+from fireworks.database.claims import Claim, new_id
 from fireworks.database.engine import (
     Database,
     TableLike,
@@ -33,7 +34,9 @@ class WriterSource(Source):
     the same rows again changes nothing. A pass that is resumed from a state writes what that state
     has not seen, rows among them that were committed and not handed out any more; each is in the
     table once. (Where the key is an integer that the database counts, and the rows lack it, they
-    are added instead, and what was committed after the state is added again.)
+    are added instead, and what was committed after the state is added again.) Where a state was
+    taken, the table ``fireworks_writers`` has a row for as long as the pass lasts, by which a pass
+    finds out that another one has gone on from a state of it.
 
     It is a stream: what is announced downstream is not read ahead.
 
@@ -62,6 +65,7 @@ class WriterSource(Source):
             it needs.
         WrongType: (when read) A column of the rows is of another kind than the table's.
         NotWritten: (when read) The database is full, locked or may only be read.
+        SecondWriter: (when read) Another pass went on from a state of this one.
         DatabaseUnreachable: (when read) There is no connection to the database.
     """
 
@@ -93,19 +97,32 @@ class WriterSource(Source):
         self._batch_rows = int(batch_rows)
         self._transaction_rows = transaction_rows
         self._reconnect = reconnect
+        self._writer: str | None = None  # known by this to passes that go on from its states
+        self._is_resumed = False
 
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield the input's Messages, each after its commit."""
+        takes_over, self._is_resumed = self._is_resumed, False
+        claim: Claim | None = None
+        for transaction in self._transactions(run.open(self.input, start, reader=self)):
+            if claim is None and self._writer is not None:  # there are states to go on from
+                claim = Claim(self.engine, self._writer, takes_over, f"writing with {self!r}")
+            self._write([message for message, _ in transaction], claim)
+            yield from transaction
+        if claim is not None:
+            claim.release()
+
+    def _transactions(self, flow: Flow) -> Iterator[list[tuple[Message, Position]]]:
         waiting: list[tuple[Message, Position]] = []
-        for each in run.open(self.input, start, reader=self):
+        rows = 0
+        for each in flow:
             waiting.append(each)
-            if sum(len(message) for message, _ in waiting) >= (self._transaction_rows or 0):
-                self._write([message for message, _ in waiting])
-                yield from waiting
-                waiting.clear()
+            rows += len(each[0])
+            if rows >= (self._transaction_rows or 0):
+                yield waiting
+                waiting, rows = [], 0
         if waiting:
-            self._write([message for message, _ in waiting])
-            yield from waiting
+            yield waiting
 
     def drain(self) -> int:
         """Write one epoch of the input and return how many rows it had."""
@@ -113,7 +130,7 @@ class WriterSource(Source):
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def _write(self, messages: Sequence[Message]) -> None:
+    def _write(self, messages: Sequence[Message], claim: Claim | None) -> None:
         """Write Messages in one transaction, which is repeated where the connection is lost."""
         filled = [each for each in messages if len(each)]
         if not filled:
@@ -127,8 +144,12 @@ class WriterSource(Source):
             committing = False
             try:
                 with attempts.connection() as connection, connection.begin():
+                    if claim is not None:
+                        claim.renew(connection, len(rows))
                     self._send(connection, rows)
                     committing = True
+                if claim is not None:
+                    claim.committed(len(rows))
                 return
             except DBAPIError as error:
                 if not is_passing(error):
@@ -206,6 +227,17 @@ class WriterSource(Source):
         """Whether announced rows are read together: none come through."""
         return False
 
+    def own_state(self) -> dict[str, Any]:
+        """Return by what a pass that goes on from this state is known as the same writer."""
+        if self._writer is None:
+            self._writer = new_id()
+        return {"writer": self._writer}
+
+    def restore_own(self, state: Mapping[str, Any] | None, rows: Message | None) -> None:
+        """Go on as the writer of a state."""
+        if state is not None:
+            self._writer, self._is_resumed = state["writer"], True
+
     def describe(self) -> dict[str, Any]:
         """Return the table's name."""
         return {"table": self.table.name}
@@ -214,7 +246,7 @@ class WriterSource(Source):
         return f"WriterSource({self.table.name!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return without_engine(super().__getstate__())
+        return {**without_engine(super().__getstate__()), "_writer": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(with_engine(state))

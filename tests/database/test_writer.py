@@ -15,7 +15,13 @@ import torch
 
 from fireworks import Graph, Message, Source, create_table
 from fireworks.database import QuerySource, WriterSource
-from fireworks.errors import ColumnNotFound, NotWritten, TableNotFound, WrongValue
+from fireworks.errors import (
+    ColumnNotFound,
+    NotWritten,
+    SecondWriter,
+    TableNotFound,
+    WrongValue,
+)
 from fireworks.sources import (
     BatchingSource,
     CachingSource,
@@ -225,6 +231,59 @@ class TestSeveralWriters:
                 done.set()
             reading.result()
         assert all(count % 30 == 0 for count in counts)
+
+
+class TestSecondWriter:
+    def make(self, table: sa.Table, engine: sa.Engine, rows: Message) -> Source:
+        return MessageSource(rows) >> BatchingSource(5) >> WriterSource(table, engine)
+
+    def test_is_noticed_by_the_first(self, engine):
+        rows = numbered(50)
+        table = create_table("t", rows, engine)
+        first = iter(self.make(table, engine, rows))
+        next(first)
+        state = first.state_dict()
+        next(first)
+        fresh = self.make(table, engine, rows)
+        fresh.load_state_dict(state)
+        second = iter(fresh)
+        next(second)
+        with pytest.raises(SecondWriter, match="another pass went on from a state of this one"):
+            list(first)
+        third = self.make(table, engine, rows)
+        third.load_state_dict(second.state_dict())
+        going = iter(third)
+        next(going)
+        with pytest.raises(SecondWriter):
+            next(second)
+        assert sum(map(len, going)) == 35
+        assert contents(table, engine) == rows
+        left = sa.Table("fireworks_writers", sa.MetaData(), autoload_with=engine)
+        assert len(contents(left, engine)) == 0
+
+    def test_is_noticed_where_the_first_has_written_nothing_since_its_state(self, engine):
+        rows = numbered(50)
+        table = create_table("t", rows, engine)
+        first, fresh = self.make(table, engine, rows), self.make(table, engine, rows)
+        fresh.load_state_dict(first.state_dict())
+        second = iter(fresh)
+        next(second)
+        with pytest.raises(SecondWriter):
+            next(iter(first))
+
+    def test_writers_of_their_own_never_meet(self, engine):
+        rows = numbered(50)
+        table = create_table("t", rows, engine)
+        passes = [iter(self.make(table, engine, rows)) for _ in range(2)]
+        for _ in range(10):
+            for each in passes:
+                assert len(next(each)) == 5
+                each.state_dict()
+
+    def test_without_states_there_is_no_trace_of_it(self, engine):
+        table = create_table("t", numbered(50), engine)
+        self.make(table, engine, numbered(50)).drain()
+        assert sa.inspect(engine).get_table_names() == ["t"]
 
 
 class TestWhatDoesNotFit:
