@@ -89,12 +89,12 @@ def _copy(
     """Copy rows into a table whose columns have the same types as those of the first."""
     types = _binary_types(connection, table, quoted)
     form = "" if types is None else " (FORMAT BINARY)"
-    sql = f"COPY {into} ({quoted.listed}) FROM STDIN{form}"
+    # Names come quoted for statements with parameters, in which %% stands for %; this has none.
+    sql = f"COPY {into} ({quoted.listed}) FROM STDIN{form}".replace("%%", "%")
     with (
         drivers.errors_of(connection, sql),
         drivers.cursor(connection) as cursor,
-        # With parameters, of which there are none, the driver reads %% in a name as %.
-        cursor.copy(sql, ()) as copy,
+        cursor.copy(sql) as copy,
     ):
         if types is not None:
             copy.set_types(types)

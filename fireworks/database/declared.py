@@ -189,7 +189,7 @@ def kind_of(type_: SqlType) -> Kind:
         return BooleanKind()
     for kind, declares in _DECLARES:
         if isinstance(type_, declares):
-            return kind(type_) if callable(kind) else kind
+            return kind if isinstance(kind, Kind) else kind(type_)
     return ObjectKind()
 
 

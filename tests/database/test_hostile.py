@@ -84,11 +84,12 @@ class TestNames:
             source.upsert(changed)
             source.update(changed)
         assert source[:3] == changed
-        query = QuerySource(reflect("rows", engine), engine)
+        table = reflect("rows", engine)
+        query = QuerySource(table, engine)
         for name in names:
             assert len(source.filter(name, "==", ":x")) == 1, name
             assert len(query.filter(name, "==", "new").read_all()) == 3
-            assert TableSource("rows", engine, columns=[name]).read_all().columns == [name]
+            assert TableSource(table, engine, columns=[name])[0].columns == [name]
 
     def test_of_columns_with_tensors(self, engine):
         names = names_for(engine)
