@@ -13,7 +13,7 @@ from rich.text import Text
 
 from fireworks.cli import tables
 from fireworks.errors import DamagedFile, ExperimentNotFound, WrongValue, suggest
-from fireworks.record.filters import condition, mentions
+from fireworks.record.filters import check_statuses, condition, mentions
 from fireworks.record.index import Index, read_indexes
 
 _MOST_METRICS = 4
@@ -61,12 +61,13 @@ def list_runs(
             "Give the folder of the runs: fireworks list ROOT"
         )
     holds = condition(where) if where is not None else None
+    statuses = check_statuses(status or ())
     found: list[Index] = []
     for path, index in read_indexes(root):
         if isinstance(index, DamagedFile):
             print(f"warning: {path.name} is left out: {index}", file=sys.stderr)
         elif (
-            (not status or index.status in status)
+            (not statuses or index.status in statuses)
             and set(tag or ()) <= set(index.tags)
             and (holds is None or holds(index))
             and (search is None or mentions(index, search))

@@ -19,7 +19,8 @@ def remove(
     """Delete runs, for good. Asks first; refuses one that a process owns."""
     from fireworks.record.removal import remove_run
 
-    folders = [find_run(each, root) for each in runs]  # all are found before any is deleted
+    # All are found before any is deleted.
+    folders = dict.fromkeys(find_run(each, root) for each in runs)
     for folder in folders:
         shown = os.path.relpath(folder)
         if not yes and not typer.confirm(f"Delete {shown} and everything in it?"):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from fireworks.errors import DamagedFile, ExperimentNotFound
 from fireworks.experiment.experiment import Experiment
-from fireworks.record.filters import condition, mentions
+from fireworks.record.filters import check_statuses, condition, mentions
 from fireworks.record.index import Index, read_indexes
 
 
@@ -45,17 +45,20 @@ def experiments(
 
     Raises:
         ExperimentNotFound: There is no folder ``root``.
-        WrongValue: ``where`` cannot be read.
+        WrongValue: ``where`` cannot be read, or no run can have the status.
     """
     if not os.path.isdir(root):
         raise ExperimentNotFound(f"There is no folder {str(root)!r} with experiments in it.")
     holds = condition(where) if where is not None else None
+    statuses = None
+    if status is not None:
+        statuses = check_statuses([status] if isinstance(status, str) else status)
     found: list[Experiment] = []
     for path, index in read_indexes(root):
         if isinstance(index, DamagedFile):
             warnings.warn(f"{path.name} is left out: {index}", stacklevel=2)
         elif (
-            _fits(index, name, status, tags, params)
+            _fits(index, name, statuses, tags, params)
             and (holds is None or holds(index))
             and (search is None or mentions(index, search))
         ):
@@ -66,15 +69,14 @@ def experiments(
 def _fits(
     index: Index,
     name: str | None,
-    status: str | Iterable[str] | None,
+    statuses: Container[str] | None,
     tags: str | Iterable[str],
     params: Mapping[str, Any] | None,
 ) -> bool:
-    statuses = {status} if isinstance(status, str) else status
     wanted = {tags} if isinstance(tags, str) else set(tags)
     return (
         (name is None or index.name == name)
-        and (statuses is None or index.status in set(statuses))
+        and (statuses is None or index.status in statuses)
         and wanted <= set(index.tags)
         and all(
             key in index.parameters and _agrees(index.parameters[key], value)

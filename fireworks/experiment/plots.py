@@ -123,6 +123,17 @@ class Plot:
         self.spec = spec
         return self
 
+    def with_options(self, **options: Any) -> Plot:
+        """The same figure with some options of its kind changed; it is not stored.
+
+        Raises:
+            WrongValue: An option that the kind does not have.
+        """
+        changed = self.spec.options | options
+        check_options(self.spec.kind, changed)
+        spec = Spec(self.spec.kind, self.spec.source, changed, self.spec.style)
+        return Plot(self.name, spec, self.experiments, None)
+
     def of(self, *experiments: Recorded | str | os.PathLike[str]) -> Plot:
         """The same figure of other experiments, given as such or as paths; it is not stored."""
         from fireworks.experiment.opening import load_experiment

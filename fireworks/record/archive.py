@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from fireworks.errors import DamagedFile, ExperimentNotFound, WrongValue
-from fireworks.record.atomic import sync_folder, temporary_name
+from fireworks.record.atomic import replacing, sync_folder
 from fireworks.record.index import Index, read_index
 from fireworks.record.layout import DATABASE, INDEX, LOCK, check_name, experiment_folder
 from fireworks.record.location import store_of
@@ -56,30 +56,24 @@ def archive_run(run: Path, target: Path) -> Path:
     """Write a run to one ZIP file, replacing it when all is written.
 
     Raises:
-        WrongValue: The run holds a symbolic link or a special file.
+        WrongValue: The run holds a symbolic link or a special file, or ``target`` is a folder.
         OSError: The disk is full; the previous file stays.
     """
     target = Path(os.path.abspath(target))
+    if target.is_dir():
+        raise WrongValue(f"{str(target)!r} is a folder: give the archive a file's name.")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(target)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            database = Path(folder, DATABASE)
-            index = _copy_tables(run, database)
-            with zipfile.ZipFile(
-                temporary, "x", zipfile.ZIP_DEFLATED, strict_timestamps=False
-            ) as packed:
-                # The index first, so that it is found without reading on.
-                packed.writestr(f"{run.name}/{INDEX}", index.to_json())
-                for path, name in [*sorted(_files(run)), (database, DATABASE)]:
-                    packed.write(path, f"{run.name}/{name}")
-        with open(temporary, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)
+    with (
+        replacing(target) as temporary,
+        tempfile.TemporaryDirectory() as folder,
+        zipfile.ZipFile(temporary, "x", zipfile.ZIP_DEFLATED, strict_timestamps=False) as packed,
+    ):
+        database = Path(folder, DATABASE)
+        index = _copy_tables(run, database)
+        # The index first, so that it is found without reading on.
+        packed.writestr(f"{run.name}/{INDEX}", index.to_json())
+        for path, name in [*sorted(_files(run)), (database, DATABASE)]:
+            packed.write(path, f"{run.name}/{name}")
     return target
 
 
@@ -92,14 +86,17 @@ def restore_run(archive: str | os.PathLike[str], root: str | os.PathLike[str]) -
     Raises:
         ExperimentNotFound: There is no such file.
         DamagedFile: It is no archive of a run, or one that was tampered with.
-        WrongValue: The run is in ``root`` already.
+        WrongValue: The run is in ``root`` already, or ``root`` is no folder.
     """
     place = Path(os.path.abspath(root))
     with _opened(archive) as (packed, name, entries):
         target = place / name
         if target.exists():
             raise WrongValue(f"{str(target)!r} is there already. Restore it elsewhere with root=…")
-        place.mkdir(parents=True, exist_ok=True)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise WrongValue(f"root={str(root)!r} is not a folder, and not below one.") from None
         temporary = Path(tempfile.mkdtemp(prefix=".restore-", dir=place))
         try:
             for entry, parts in entries:
@@ -152,7 +149,9 @@ def _opened(
             entries.append((each, parts[1:]))
         names = {parts[0] for parts in seen}
         if len(names) != 1:
-            raise DamagedFile(f"{str(archive)!r} is no archive of a run: it holds {len(names)}.")
+            raise DamagedFile(
+                f"{str(archive)!r} is no archive of a run: it holds {len(names)} runs."
+            )
         try:
             name = check_name(names.pop(), what="The run's name")
         except WrongValue as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -18,14 +20,30 @@ def replace_file(path: Path, content: bytes) -> None:
     Raises:
         OSError: The content could not be written; the previous version is untouched.
     """
+    with replacing(path) as temporary, open(temporary, "wb") as stream:
+        stream.write(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Generator[Path]:
+    """Give a temporary name to write to; at the end of the block the file takes ``path``'s place.
+
+    Raises:
+        OSError: It could not be written; the previous version is untouched. The message names
+            ``path``, not the temporary name.
+    """
     temporary = temporary_name(path)
     try:
-        with open(temporary, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            # Before the rename: else a power loss may keep the new name with no content.
+        yield temporary
+        # Before the rename: else a power loss may keep the new name with no content.
+        with open(temporary, "rb") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.filename != str(temporary):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

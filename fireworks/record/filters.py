@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from fireworks.errors import WrongType, WrongValue, suggest
@@ -14,6 +14,7 @@ _FIELDS = {
     "name", "number", "id", "status", "description", "tags", "created", "ended",
     "metrics", "trials", "best",
 }  # fmt: skip
+STATUSES = ("running", "completed", "failed", "stopped", "killed")
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -57,6 +58,18 @@ def condition(text: str) -> Callable[[Index], bool]:
         return bool(evaluate({**vars(index), "params": index.parameters}))
 
     return holds
+
+
+def check_statuses(statuses: Iterable[str]) -> frozenset[str]:
+    """Return statuses as a set.
+
+    Raises:
+        WrongValue: One that no run can have; the nearest is offered.
+    """
+    wanted = frozenset(statuses)
+    for each in sorted(wanted - set(STATUSES)):
+        raise WrongValue(f"No run has the status {each!r}.{suggest(each, STATUSES)}")
+    return wanted
 
 
 def mentions(index: Index, text: str) -> bool:

@@ -60,12 +60,30 @@ def test_plot_of_several_runs_and_of_stored_figures(runs: Path) -> None:
     assert len(pd.read_csv(runs / "c.csv")) == 6
 
 
+def test_plot_of_a_stored_figure_takes_options_of_its_kind(runs: Path) -> None:
+    run(runs, "plot", "digits-0001", "stored", "--out", "a.csv")
+    run(runs, "plot", "digits-0001", "stored", "--smooth", 0.9, "--out", "b.csv")
+    plain, smooth = pd.read_csv(runs / "a.csv"), pd.read_csv(runs / "b.csv")
+    assert plain["y"].equals(plain["raw"])
+    assert not smooth["y"].equals(smooth["raw"])
+    for wrong in (["--smooth", "1.5"], ["--band", "x"], ["--x", "epoch"], ["--set", "kind=1"]):
+        message = run(runs, "plot", "digits-0001", "stored", *wrong, code=1)
+        assert message.startswith("error: ")
+        assert message.count("\n") == 1
+    stored = load_experiment(runs / "runs" / "digits-0001").figures["stored"]
+    assert stored.spec.options == {}
+
+
 def test_plot_says_what_is_wrong(runs: Path) -> None:
     assert "Did you mean 'train/loss'" in run(runs, "plot", "digits-0001", "train/los", code=1)
     assert "must end in one of" in run(
         runs, "plot", "digits-0001", "loss", "--out", "x.gif", code=1
     )
     assert "NAME=VALUE" in run(runs, "plot", "digits-0001", "loss", "--set", "x", code=1)
+    assert "cannot say 'y'" in run(runs, "plot", "digits-0001", "loss", "--set", "y=3", code=1)
+    nowhere = run(runs, "plot", "digits-0001", "loss", "--out", "no/x.html", code=1)
+    assert "There is no folder 'no'" in nowhere
+    assert "neither a metric nor a figure ''" in run(runs, "plot", "digits-0001", "", code=1)
     assert not list(runs.glob("*.html"))
 
 
@@ -74,6 +92,12 @@ def test_archive_and_restore(runs: Path) -> None:
     assert run(runs, "restore", "runs/digits-0001.zip", "--root", "new") == "new/digits-0001\n"
     assert load_experiment(runs / "new" / "digits-0001").params == {"lr": 0.5}
     assert "there already" in run(runs, "restore", "runs/digits-0001.zip", code=1)
+    assert "is a folder" in run(runs, "archive", "digits-0001", "--out", "runs", code=1)
+    (runs / "file").write_text("x")
+    wrong = run(runs, "restore", "runs/digits-0001.zip", "--root", "file", code=1)
+    assert wrong == "error: root='file' is not a folder, and not below one.\n"
+    wrong = run(runs, "archive", "digits-0001", "--out", "/proc/x.zip", code=1)
+    assert wrong == "error: [Errno 2] No such file or directory: '/proc/x.zip'\n"
 
 
 def test_export(runs: Path) -> None:
@@ -90,7 +114,7 @@ def test_rm_asks(runs: Path) -> None:
     assert "Did you mean" in run(runs, "rm", "-y", "digits-0001", "digits-000", code=1)
     assert (runs / "runs" / "digits-0001").is_dir()  # all are found before any is deleted
     assert "deleted" in run(runs, "rm", "digits-0001", given="y\n")
-    assert "deleted" in run(runs, "rm", "--yes", "digits-0002")
+    assert run(runs, "rm", "--yes", "digits-0002", "digits-0002").count("deleted") == 1
     assert os.listdir(runs / "runs") == ["digits-0003"]
 
 
@@ -117,3 +141,4 @@ def test_list_sorts_and_chooses_columns(runs: Path) -> None:
     assert "0.3" in shown
     assert "tags" not in shown
     assert "No run has" in run(runs, "list", "--sort", "parms.lr", code=1)
+    assert "Did you mean 'completed'" in run(runs, "list", "--status", "complete", code=1)
