@@ -328,7 +328,7 @@ class Message(DataFrameHabits, Interchange):
                 (which then is the result); or a dict of functions, each of which gets one
                 column's tensor or Series and returns the new column.
         """
-        if type(function) is dict or isinstance(function, Mapping):
+        if isinstance(function, Mapping):
             changed = {name: each(self[name]) for name, each in function.items()}
             return self._replaced(changed)
         result = function(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,8 +96,8 @@ class ZipSource(Source):
         return {"strict": self.strict}
 
 
-class ConcatSource(Source):
-    """The rows of several sources, one source after the other.
+class _OneOfSeveralSource(Source):
+    """Each row is a row of one of the inputs. Abstract.
 
     Args:
         inputs: The sources by name, in order; all with the same columns.
@@ -110,6 +111,10 @@ class ConcatSource(Source):
     ) -> None:
         super().__init__(inputs=inputs, name=name)
 
+    @abstractmethod
+    def _owners(self, rows: Rows) -> tuple[Rows, Rows]:
+        """Return from which input each row comes, by its place among them, and which row it is."""
+
     @property
     def num_rows(self) -> int:
         """Rows of all inputs together."""
@@ -121,8 +126,34 @@ class ConcatSource(Source):
         return next((each.item_rows for each in self.inputs.values()), 1)
 
     def read(self, rows: Rows) -> Message:
-        """Return the rows asked for, each from the input that holds it."""
-        return gathered(self, rows, *self._owners(rows))
+        """Return the rows asked for; each input is read once."""
+        owners, above = self._owners(rows)
+        parts: list[Message] = []
+        order = np.empty(len(rows), np.int64)
+        done = 0
+        for n, each in enumerate(self.inputs.values()):
+            here = np.flatnonzero(owners == n)
+            if len(here) or not len(rows):
+                parts.append(each.read(above[here]))
+                order[here] = np.arange(done, done + len(here))
+                done += len(here)
+        if len(parts) == 1:
+            return parts[0]
+        return concat(parts).take(order)
+
+    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
+        """Return each input's part of the rows."""
+        owners, above = self._owners(rows)
+        return {key: above[owners == n] for n, key in enumerate(self.inputs)}
+
+
+class ConcatSource(_OneOfSeveralSource):
+    """The rows of several sources, one source after the other.
+
+    Args:
+        inputs: The sources by name, in order; all with the same columns.
+        name: Tells this source from others of its class.
+    """
 
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield the inputs' rows, one input after the other."""
@@ -133,11 +164,6 @@ class ConcatSource(Source):
                 yield message, {"input": key, "at": position}
             within = None
 
-    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
-        """Return each input's part of the rows."""
-        owners, above = self._owners(rows)
-        return {key: above[owners == n] for n, key in enumerate(self.inputs)}
-
     def _owners(self, rows: Rows) -> tuple[Rows, Rows]:
         counts = np.array([each.num_rows for each in self.inputs.values()], np.int64)
         ends = np.cumsum(counts)
@@ -146,34 +172,13 @@ class ConcatSource(Source):
         return owners, epochs * counts[owners] + places - (ends - counts)[owners]
 
 
-class InterleaveSource(Source):
+class InterleaveSource(_OneOfSeveralSource):
     """The rows of several sources in turn, one of each; a source that has ended is left out.
 
     Args:
         inputs: The sources by name, in order; all with the same columns.
         name: Tells this source from others of its class.
     """
-
-    epoch_aware = True
-
-    def __init__(
-        self, *, inputs: Mapping[str, Source] | None = None, name: str | None = None
-    ) -> None:
-        super().__init__(inputs=inputs, name=name)
-
-    @property
-    def num_rows(self) -> int:
-        """Rows of all inputs together."""
-        return sum(each.num_rows for each in self.inputs.values())
-
-    @property
-    def item_rows(self) -> int:
-        """Rows in one item of the first input."""
-        return next((each.item_rows for each in self.inputs.values()), 1)
-
-    def read(self, rows: Rows) -> Message:
-        """Return the rows at these places of the clockwork."""
-        return gathered(self, rows, *self._owners(rows))
 
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield rows in turn; as many turns at once as make a good chunk."""
@@ -187,11 +192,6 @@ class InterleaveSource(Source):
             if not taken:
                 return
             yield in_turn(taken), {key: reader.position for key, reader in readers.items()}
-
-    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
-        """Return each input's part of the rows."""
-        owners, above = self._owners(rows)
-        return {key: above[owners == n] for n, key in enumerate(self.inputs)}
 
     def _owners(self, rows: Rows) -> tuple[Rows, Rows]:
         counts = np.array([each.num_rows for each in self.inputs.values()], np.int64)
@@ -210,22 +210,6 @@ class InterleaveSource(Source):
             table[n, : len(each)] = each
         owners = table[stage, seat]
         return owners, epochs * counts[owners] + turn + turns
-
-
-def gathered(source: Source, rows: Rows, owners: Rows, above: Rows) -> Message:
-    """Return rows that lie in several inputs, each input read once, in the order asked."""
-    parts: list[Message] = []
-    order = np.empty(len(rows), np.int64)
-    done = 0
-    for n, each in enumerate(source.inputs.values()):
-        here = np.flatnonzero(owners == n)
-        if len(here) or not len(rows):
-            parts.append(each.read(above[here]))
-            order[here] = np.arange(done, done + len(here))
-            done += len(here)
-    if len(parts) == 1:
-        return parts[0]
-    return concat(parts).take(order)
 
 
 def in_turn(taken: list[Message]) -> Message:

@@ -11,6 +11,7 @@ import torch
 from fireworks.errors import WrongType, WrongValue
 from fireworks.message import Message
 from fireworks.source import OnError, Source
+from fireworks.sources.fitting import FittingSource
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Moments:
         return torch.where(constant, 1.0, deviation)
 
 
-class NormalizerSource(Source):
+class NormalizerSource(FittingSource[dict[str, Moments]]):
     """Numeric columns with the mean taken away, divided by the standard deviation.
 
     Mean and deviation are measured per element of the trailing shape, in one streaming pass over
@@ -92,28 +93,17 @@ class NormalizerSource(Source):
         self.normalized = [columns] if isinstance(columns, str) else list(columns)
         if not self.normalized:
             raise WrongValue("NormalizerSource needs the name of at least one column.")
-        if fitted is not None and not isinstance(fitted, NormalizerSource):
-            raise WrongType(f"fitted must be a NormalizerSource, not {type(fitted).__name__}.")
-        self._fitted = fitted
-        self._moments: dict[str, Moments] | None = None
+        self.learn_from(fitted)
+        self._is_fitted = fitted is not None  # a copy by pickle holds what was learned instead
 
     @property
     def moments(self) -> Mapping[str, Moments]:
         """The moments by column; the first access measures them."""
-        if self._fitted is not None:
-            return self._fitted.moments
-        with self._lock:
-            if self._moments is None:
-                self._moments = self._measure()
-            return self._moments
-
-    def prepare(self) -> None:
-        """Measure the moments."""
-        _ = self.moments
+        return self.learned
 
     def describe(self) -> dict[str, Any]:
         """Return the columns."""
-        return {"columns": self.normalized, "fitted": self._fitted is not None}
+        return {"columns": self.normalized, "fitted": self._is_fitted}
 
     def transform(self, message: Message) -> Message:
         """Return the rows with the columns normalized."""
@@ -127,7 +117,8 @@ class NormalizerSource(Source):
             )
         return changed
 
-    def _measure(self) -> dict[str, Moments]:
+    def learn(self) -> dict[str, Moments]:
+        """Measure the moments in one streaming pass over the input."""
         moments: dict[str, Moments] = {}
         for rows in self.input.blocks():
             for column in self.normalized:
