@@ -28,18 +28,18 @@ def new_id() -> str:
 
 
 class Claim:
-    """That one pass, and no other, writes for a writer: a row beside those that it writes.
+    """That one source, and no other, writes as a writer: a row beside those that it writes.
 
-    It is renewed in each transaction. A pass that goes on from a state takes the claim over from
-    the one that it follows; should that one still be alive, it finds out at its next transaction,
-    which is undone. The row is deleted when a pass has ended. What was written is never decided by
-    it: a resumed pass goes on where its state stands.
+    It is renewed in each transaction. A source that goes on from a state takes the claim over from
+    the one whose state it is; should that one still be writing, it finds out at its next
+    transaction, which is undone. The row is deleted when a pass has ended. What is written is never
+    decided by it: a resumed pass goes on where its state stands.
 
     Args:
         engine: The database.
-        writer: Who writes; the same in a pass and in those that go on from its states.
-        takes_over: Whether this pass goes on from a state.
-        doing: What is written, for messages.
+        writer: Who writes; the same for a source and for those that go on from its states.
+        takes_over: Whether this source goes on from a state.
+        doing: What is done, for messages.
     """
 
     def __init__(self, engine: sa.Engine, writer: str, takes_over: bool, doing: str) -> None:

@@ -99,18 +99,15 @@ class WriterSource(Source):
         self._reconnect = reconnect
         self._writer: str | None = None  # known by this to passes that go on from its states
         self._is_resumed = False
+        self._claim: Claim | None = None
 
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield the input's Messages, each after its commit."""
-        takes_over, self._is_resumed = self._is_resumed, False
-        claim: Claim | None = None
         for transaction in self._transactions(run.open(self.input, start, reader=self)):
-            if claim is None and self._writer is not None:  # there are states to go on from
-                claim = Claim(self.engine, self._writer, takes_over, f"writing with {self!r}")
-            self._write([message for message, _ in transaction], claim)
+            self._write([message for message, _ in transaction])
             yield from transaction
-        if claim is not None:
-            claim.release()
+        if self._claim is not None:
+            self._claim.release()
 
     def _transactions(self, flow: Flow) -> Iterator[list[tuple[Message, Position]]]:
         waiting: list[tuple[Message, Position]] = []
@@ -130,13 +127,13 @@ class WriterSource(Source):
 
     # -- writing ----------------------------------------------------------------------------------
 
-    def _write(self, messages: Sequence[Message], claim: Claim | None) -> None:
+    def _write(self, messages: Sequence[Message]) -> None:
         """Write Messages in one transaction, which is repeated where the connection is lost."""
         filled = [each for each in messages if len(each)]
         if not filled:
             return
         rows = filled[0] if len(filled) == 1 else concat(filled)
-        adds = self._adds(rows)
+        adds, claim = self._adds(rows), self._claimed()
         attempts = Attempts(
             self.engine, doing=f"writing {self.table.name!r}", retry=self._reconnect
         )
@@ -165,6 +162,14 @@ class WriterSource(Source):
                 if misfits.is_ours(error):
                     raise
                 raise self._refused(rows, error) from error
+
+    def _claimed(self) -> Claim | None:
+        """Return the claim of this writer, once there is a state to go on from."""
+        if self._claim is None and self._writer is not None:
+            self._claim = Claim(
+                self.engine, self._writer, self._is_resumed, doing=f"writing with {self!r}"
+            )
+        return self._claim
 
     def _send(self, connection: sa.Connection, rows: Message) -> None:
         write = writing.insert if self._adds(rows) else writing.upsert
@@ -236,7 +241,7 @@ class WriterSource(Source):
     def restore_own(self, state: Mapping[str, Any] | None, rows: Message | None) -> None:
         """Go on as the writer of a state."""
         if state is not None:
-            self._writer, self._is_resumed = state["writer"], True
+            self._writer, self._is_resumed, self._claim = state["writer"], True, None
 
     def describe(self) -> dict[str, Any]:
         """Return the table's name."""
@@ -246,7 +251,7 @@ class WriterSource(Source):
         return f"WriterSource({self.table.name!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**without_engine(super().__getstate__()), "_writer": None}
+        return {**without_engine(super().__getstate__()), "_writer": None, "_claim": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(with_engine(state))

@@ -280,6 +280,19 @@ class TestSecondWriter:
                 assert len(next(each)) == 5
                 each.state_dict()
 
+    def test_epochs_of_one_writer_follow_each_other(self, engine):
+        rows = numbered(20)
+        table = create_table("t", rows, engine)
+        source = self.make(table, engine, rows)
+        for _ in range(3):  # the last one is not asked whether it has ended
+            one_pass = iter(source)
+            for _ in range(4):
+                next(one_pass)
+                source.state_dict()
+        fresh = self.make(table, engine, rows)
+        fresh.load_state_dict(source.state_dict())
+        assert sum(len(batch) for _ in range(2) for batch in fresh) in (20, 40)
+
     def test_without_states_there_is_no_trace_of_it(self, engine):
         table = create_table("t", numbered(50), engine)
         self.make(table, engine, numbered(50)).drain()
