@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -49,20 +50,28 @@ def write_study(storage: Any, name: str, goal: Goal, experiment: Experiment) -> 
     optuna = require("optuna", extra="factory", purpose="export_study")
     trials, state = read_sweep(experiment.path)
     spaces = _inferred(trials)
+    exported = [_frozen(optuna, each, goal, state, spaces) for each in trials]
+    place = optuna.storages.get_storage(storage)
     try:
         study = optuna.create_study(
             study_name=name,
-            storage=storage,
+            storage=place,
             directions=[each.direction for each in goal.objectives],
         )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([each.metric for each in goal.objectives])
+        study.set_user_attr("experiment", experiment.id)
+        study.add_trials([each for each in exported if each is not None])
     except optuna.exceptions.DuplicatedStudyError:
         raise WrongValue(
             f"there is a study {name!r} in {storage!r} already: give another name="
         ) from None
-    study.set_metric_names([each.metric for each in goal.objectives])
-    study.set_user_attr("experiment", experiment.id)
-    exported = [_frozen(optuna, each, goal, state, spaces) for each in trials]
-    study.add_trials([each for each in exported if each is not None])
+    finally:
+        if isinstance(storage, str):  # opened here; Optuna itself would leave it open
+            place.remove_session()
+            if (engine := getattr(getattr(place, "_backend", place), "engine", None)) is not None:
+                engine.dispose()
 
 
 def _frozen(

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast, final
 
 from fireworks.errors import WrongType, WrongValue
 
-_CONSTRAINT = re.compile(r"\s*(?P<metric>.+?)\s*(?P<sign><=|>=)\s*(?P<bound>[^<>=]+?)\s*")
+_CONSTRAINT = re.compile(r"\s*(?P<metric>[^<>=]+?)\s*(?P<sign><=|>=)\s*(?P<bound>[^<>=]+?)\s*")
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,7 @@ class Proposer(ABC):
         Raises:
             WrongValue: It learns nothing from trials, or not from these.
         """
-        raise WrongValue(
-            f"{self!r} does not learn from trials: an earlier sweep is of no use to it"
-        )
+        raise WrongValue(f"{type(self).__name__} learns nothing from the trials of another sweep")
 
     def remember(self) -> Memory:
         """What changed since the last call, to be recorded together with a proposal."""
