@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -38,6 +39,16 @@ def open_files() -> dict[str, str]:
         except FileNotFoundError:  # the descriptor of the listing itself
             continue
     return targets
+
+
+@pytest.fixture(autouse=True, scope="session")
+def adbc_is_ready() -> None:
+    """ADBC keeps a pipe from its first query on; no test is to be blamed for it."""
+    with contextlib.suppress(ImportError):
+        from adbc_driver_sqlite import dbapi
+
+        with dbapi.connect() as connection, connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
 
 
 @pytest.fixture(autouse=True)
