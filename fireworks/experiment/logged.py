@@ -112,7 +112,7 @@ class Logged(Contents):
         with store.transaction() as connection:
             self._guard(connection)
             seq = advance(connection)
-            tables.write(connection, described, rows, trial=trial, seq=seq, step=step)
+            tables.write(store, connection, described, rows, trial=trial, seq=seq, step=step)
 
     def mark(self) -> int:
         """Commit all that was logged and return the position of the record.

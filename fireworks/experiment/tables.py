@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from fireworks.errors import TableNotFound, WrongType, WrongValue, suggest
@@ -58,7 +59,6 @@ def create(
             has other columns.
     """
     import sqlalchemy as sa
-    from sqlalchemy.pool import NullPool
     from sqlalchemy.schema import CreateTable, SetColumnComment
 
     from fireworks.database import create_table
@@ -89,8 +89,7 @@ def create(
         whole.append_column(sa.Column("seq", sa.BigInteger, nullable=False, server_default="0"))
         if logged:
             whole.append_column(sa.Column(STEP, sa.BigInteger, nullable=False))
-        # Not psycopg's own style, in which a per cent sign is written twice.
-        dialect = sa.create_engine(store.url, poolclass=NullPool, paramstyle="named").dialect
+        dialect = _dialect(store.url)
         connection.execute(str(CreateTable(whole).compile(dialect=dialect)))
         if dialect.supports_comments:  # which mark the kinds of columns, see database.declared
             for each in whole.columns:
@@ -103,6 +102,16 @@ def create(
         # Whoever writes a row, and through whatever, it counts from the next position on.
         connection.mark_new_rows(name, [each.name for each in described.columns])
     return described
+
+
+@cache
+def _dialect(url: str) -> sqlalchemy.Dialect:
+    """What the store's SQL is written for."""
+    import sqlalchemy as sa
+    from sqlalchemy.pool import NullPool
+
+    # Not psycopg's own style, in which a per cent sign is written twice.
+    return sa.create_engine(url, poolclass=NullPool, paramstyle="named").dialect
 
 
 def _numbered(name: str, columns: Message | Mapping[str, Any]) -> sqlalchemy.Table:
@@ -151,18 +160,22 @@ def source_of(engine: sqlalchemy.Engine, name: str, columns: list[str]) -> Table
 
 
 def write(
-    connection: Connection, table: Any, rows: Message, *, trial: int, seq: int, step: int
+    store: Store,
+    connection: Connection,
+    table: Any,
+    rows: Message,
+    *,
+    trial: int,
+    seq: int,
+    step: int,
 ) -> None:
     """Insert logged rows, in the caller's transaction."""
-    from fireworks.database.columns import to_records
+    from fireworks.database.columns import to_parameters
 
     names = rows.columns
     places = ",".join("?" * (len(names) + 3))
     listed = ", ".join(map(quoted, [*names, "trial", "seq", STEP]))
     connection.executemany(
         f"INSERT INTO {quoted(table.name)} ({listed}) VALUES ({places})",
-        [
-            (*(record[name] for name in names), trial, seq, step)
-            for record in to_records(rows, table)
-        ],
+        [(*row, trial, seq, step) for row in to_parameters(rows, table, _dialect(store.url))],
     )
