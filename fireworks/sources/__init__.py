@@ -1,6 +1,7 @@
 """The library of sources. Every source is here, whatever module it lives in."""
 
 from fireworks.database import QuerySource, TableSource, WriterSource
+from fireworks.source import Retry
 from fireworks.sources.batching import BatchingSource
 from fireworks.sources.bucketing import bucketed_order
 from fireworks.sources.caching import CachingSource
@@ -72,6 +73,7 @@ __all__ = [
     "ParquetSource",
     "QuerySource",
     "RepeaterSource",
+    "Retry",
     "RouterSource",
     "RowGenerators",
     "SamplerSource",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from fireworks import Message, Source
-from fireworks.sources import BatchingSource, CachingSource, ShufflerSource
+from fireworks.sources import BatchingSource, CachingSource, SamplerSource, ShufflerSource
 from fireworks.sources.permutation import STORED_ROWS, KeyedPermutation
 
 
@@ -149,7 +150,7 @@ def test_memory_stays_within_its_budget():
 import resource, sys
 import numpy as np, torch
 from fireworks import Message, Source
-from fireworks.sources import BatchingSource, CachingSource, ShufflerSource
+from fireworks.sources import BatchingSource, CachingSource, SamplerSource, ShufflerSource
 
 class Rows(Source):
     num_rows = 250_000
@@ -176,3 +177,46 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
     budget = 100_000_000
     assert peak(budget) - peak(1_500_000) <= 1.1 * budget
+
+
+def test_a_cache_by_bytes_reads_ahead_in_its_first_epoch():
+    disk = Disk(2000, seconds=0.001)
+    row = disk.read(np.arange(1)).nbytes
+    disk.foreground.clear()
+    source = disk >> CachingSource(max_bytes=1000 * row) >> ShufflerSource(0) >> BatchingSource(50)
+    for batch in itertools.islice(source, 8):
+        assert len(batch) == 50
+        time.sleep(0.01)  # a training step
+    assert len(disk.background) > len(disk.foreground)
+
+
+def test_a_sampler_that_looks_ahead_announces_into_the_next_epoch():
+    announced = []
+
+    class Hears(Disk):
+        def expect(self, rows, deadline):
+            announced.append(rows.tolist())
+            return rows
+
+    def make() -> Source:
+        return Hears(40) >> SamplerSource(seed=0, lookahead=2, batch_size=10)
+
+    source = make()
+    read = [numbers([batch]) for _ in range(3) for batch in source]
+    assert [[row % 40 for row in rows] for rows in announced[: len(read)]] == read
+    assert len(announced) == len(read) + 2
+    assert [rows[0] // 40 for rows in announced] == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 2
+    # The next epoch of a source that was resumed at its start is the same.
+    fresh = make()
+    state = {**source.state_dict(), "epoch": 2, "position": None}
+    fresh.load_state_dict(state, source.state_rows())
+    assert [numbers([batch]) for batch in fresh] == read[8:]
+
+
+def test_a_change_of_weights_between_epochs_keeps_what_was_announced():
+    source = Disk(40) >> SamplerSource(seed=0, lookahead=2, batch_size=10)
+    list(source)
+    source.update(np.arange(40), np.arange(40) == 7)
+    drawn = [numbers([batch]) for batch in source]
+    assert set(drawn[0]) != {7} != set(drawn[1])
+    assert set(drawn[2]) == set(drawn[3]) == {7}
