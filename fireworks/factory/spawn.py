@@ -176,6 +176,7 @@ class Spawn(Backend):
 def _popen(job: Job, descriptors: list[int]) -> subprocess.Popen[bytes]:
     environment = {**os.environ, MARKER: job.id}
     environment.setdefault("PYTHONHASHSEED", "0")
+    environment.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # to ask without starting CUDA
     threads = str(job.description["threads"])
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         environment[name] = threads

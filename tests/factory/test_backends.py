@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,8 @@ def runner(backend: Backend, tmp_path: Path) -> Iterator[Runner]:
     yield runner
     while isinstance(backend, Warm) and backend.waiting:
         for pid in backend.waiting:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # its end is not told of yet
+                os.kill(pid, signal.SIGKILL)
         backend.poll(5.0)
 
 

@@ -1,0 +1,1 @@
+"""What benchmarks/factory.py compares sweeps with."""
