@@ -3,12 +3,14 @@
     python benchmarks/experiment.py
 
 Peers: TensorBoard's SummaryWriter for the caller's time, plain ``sqlite3.executemany`` for the
-rate, ``pandas.read_sql`` for reading. Each is measured REPEATS times, interleaved; the minimum
-and the median are printed.
+rate, ``pandas.read_sql`` for reading; MLflow and Trackio where the environment variable
+TRACKERS_PYTHON names an interpreter that has them (see trackers/others.py). Each is measured
+REPEATS times, interleaved; the minimum and the median are printed.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import shutil
@@ -20,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas
 import torch
@@ -30,7 +33,7 @@ from fireworks.experiment import Experiment, experiments, load_experiment, open_
 
 REPEATS = 5
 METRICS = {f"train/metric_{i}": 0.1 * i + 0.037 for i in range(10)}
-POINTS = 500_000
+POINTS = 1_000_000
 
 
 def experiment_log(folder: Path) -> tuple[Callable[[int], None], Callable[[], None]]:
@@ -83,6 +86,29 @@ def callers_time(folder: Path) -> None:
                 tails.append(times[count * 99 // 100])
             report(f"log of 10 floats, {kind}: {name} p50", medians, "µs")
             report(f"log of 10 floats, {kind}: {name} p99", tails, "µs")
+
+
+def other_trackers(calls: int = 300) -> None:
+    """The caller's time of MLflow and Trackio at a step that sleeps, each in its own process."""
+    python = os.environ.get("TRACKERS_PYTHON")
+    if python is None:
+        print("MLflow and Trackio: not measured (TRACKERS_PYTHON is not set)")
+        return
+    script = Path(__file__).with_name("trackers") / "others.py"
+    for tracker in ("mlflow", "trackio"):
+        found: list[dict[str, Any]] = []
+        for _ in range(REPEATS):
+            command = [python, str(script), tracker, str(calls)]
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+            if done.returncode == 0:
+                found.append(json.loads(done.stdout))
+        if not found:
+            print(f"{tracker}: could not be measured")
+            continue
+        what = f"log of 10 floats, a 2 ms step that sleeps: {found[0]['name']}"
+        report(f"{what} p50", [each["p50"] for each in found], "µs")
+        report(f"{what} p99", [each["p99"] for each in found], "µs")
+        report(f"bytes per point: {found[0]['name']}", [each["bytes"] for each in found], "")
 
 
 def rate(folder: Path) -> Path:
@@ -313,6 +339,7 @@ if __name__ == "__main__":
         REPEATS, POINTS = 2, 50_000
     with tempfile.TemporaryDirectory() as temporary:
         callers_time(Path(temporary))
+        other_trackers(50 if short else 300)
         tensors(Path(temporary))
         overhead(Path(temporary))
         reading(rate(Path(temporary)))
