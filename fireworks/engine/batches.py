@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+import ignite.distributed as idist
 import torch
 
 from fireworks.errors import ColumnNotFound, WrongType, WrongValue, suggest
@@ -15,10 +16,17 @@ Inputs = str | Sequence[str] | Mapping[str, str] | Callable[[Any], Any]
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """Return the device named; ``"auto"`` is CUDA where there is one, else the CPU."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+    """Return the device named; ``"auto"`` is CUDA where there is one, else the CPU.
+
+    Of several processes on a machine each gets a GPU of its own.
+    """
+    if device != "auto":
+        return torch.device(device)
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    if idist.get_world_size() == 1:
+        return torch.device("cuda")
+    return torch.device("cuda", idist.get_local_rank() % torch.cuda.device_count())
 
 
 def column(batch: Any, name: str, device: torch.device) -> torch.Tensor:

@@ -57,4 +57,5 @@ def explain_devices(
 
 
 def _same(a: torch.device, b: torch.device) -> bool:
-    return a.type == b.type and (a.index or 0) == (b.index or 0)
+    """Whether they are one; without an index, it is any of its kind."""
+    return a == b or (a.type == b.type and torch.device(a.type) in (a, b))

@@ -6,11 +6,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
 from ignite.metrics import Accuracy, Loss
+from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 from torch.utils.data import DataLoader
@@ -50,6 +53,38 @@ class TestTraining:
         assert trainer.state.iteration == 21
         assert torch.equal(ours.weight, by_hand.weight)
         assert torch.equal(ours.bias, by_hand.bias)
+
+    def test_digits_reach_the_accuracy_of_the_loop_written_by_hand(self):
+        images, labels = load_digits(return_X_y=True)
+        rows = Message({"x": torch.tensor(images / 16, dtype=torch.float32), "label": labels})
+        train = MessageSource(rows[:1500]) >> ShufflerSource(0) >> BatchingSource(32)
+
+        def network() -> tuple[nn.Module, torch.optim.Optimizer]:
+            torch.manual_seed(0)
+            layers = nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 10)
+            made = nn.Sequential(*layers)
+            return made, torch.optim.AdamW(made.parameters(), lr=0.01)
+
+        ours, optimizer = network()
+        trainer = create_trainer(ours, optimizer, cross_entropy, inputs="x", target="label")
+        columns: Any = {"inputs": "x", "target": "label"}
+        evaluator = create_evaluator(ours, metrics={"accuracy": Accuracy()}, **columns)
+        trainer.run(train, max_epochs=6)
+        evaluator.run([rows[1500:]])
+
+        by_hand, optimizer = network()
+        again = MessageSource(rows[:1500]) >> ShufflerSource(0) >> BatchingSource(32)
+        for _ in range(6):
+            for batch in again:
+                optimizer.zero_grad()
+                cross_entropy(by_hand(batch["x"]), batch.tensors()["label"]).backward()
+                optimizer.step()
+        for a, b in zip(ours.parameters(), by_hand.parameters(), strict=True):
+            assert torch.equal(a, b)
+        with torch.no_grad():
+            guess = by_hand.eval()(rows[1500:]["x"]).argmax(1).numpy()
+        assert evaluator.state.metrics["accuracy"] == pytest.approx((guess == labels[1500:]).mean())
+        assert evaluator.state.metrics["accuracy"] > 0.9
 
     def test_is_an_ignite_engine_whose_output_has_loss_and_output(self):
         network = model()
