@@ -19,6 +19,7 @@ from fireworks.database.engine import (
     with_engine,
     without_engine,
 )
+from fireworks.database.other_keys import check_all_there, has_other_keys
 from fireworks.database.retrying import RECONNECT, Attempts, is_passing, told
 from fireworks.errors import ColumnNotFound, DatabaseUnreachable, WrongValue, suggest
 from fireworks.message import Message, concat
@@ -97,6 +98,7 @@ class WriterSource(Source):
         self._batch_rows = int(batch_rows)
         self._transaction_rows = transaction_rows
         self._reconnect = reconnect
+        self._has_other_keys: bool | None = None
         self._writer: str | None = None  # known by this to passes that go on from its states
         self._is_resumed = False
         self._claim: Claim | None = None
@@ -172,19 +174,18 @@ class WriterSource(Source):
         return self._claim
 
     def _send(self, connection: sa.Connection, rows: Message) -> None:
-        write = writing.insert if self._adds(rows) else writing.upsert
-        if connection.dialect.name in ("mysql", "mariadb"):
-            # It would give a row whose key is 0 another one, and a further one when it is repeated.
-            connection.exec_driver_sql(
-                "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"
-            )
-        for start in range(0, len(rows), self._batch_rows):
-            whole = len(rows) <= self._batch_rows
-            write(
-                connection,
-                self.table,
-                rows if whole else rows[start : start + self._batch_rows],
-            )
+        adds = self._adds(rows)
+        write = writing.insert if adds else writing.upsert
+        if len(rows) <= self._batch_rows:
+            write(connection, self.table, rows)
+        else:
+            for start in range(0, len(rows), self._batch_rows):
+                write(connection, self.table, rows[start : start + self._batch_rows])
+        if connection.dialect.name in ("mysql", "mariadb") and not adds:
+            if self._has_other_keys is None:
+                self._has_other_keys = has_other_keys(connection, self.table)
+            if self._has_other_keys:
+                check_all_there(connection, self.table, rows)
 
     def _adds(self, rows: Message) -> bool:
         """Return whether the database is to number the rows.

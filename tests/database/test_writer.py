@@ -340,6 +340,24 @@ class TestWhatDoesNotFit:
             writer.drain()
         assert ids(table, engine) == []
 
+    def test_a_value_of_another_row_in_a_unique_column(self, engine):
+        """MariaDB would change that other row, and say nothing."""
+        table = sa.Table(
+            "t",
+            sa.MetaData(),
+            sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("mail", sa.String(20), unique=True),
+        )
+        table.create(engine)
+        for first in (["a", "b", "a"], ["a", "b", "c"]):
+            rows = Message({"id": [1, 2, 3], "mail": first})
+            if first[2] == "c":
+                WriterSource(table, engine, inputs=MessageSource(rows)).drain()
+                rows = Message({"id": [1, 4], "mail": ["a", "c"]})
+            with pytest.raises(WrongValue, match="none of them was.*([Uu]nique|UNIQUE)"):
+                WriterSource(table, engine, inputs=MessageSource(rows)).drain()
+        assert contents(table, engine)["mail"].tolist() == ["a", "b", "c"]
+
     def test_columns_of_another_table(self, engine):
         table = create_table("t", numbered(1), engine)
         with pytest.raises(ColumnNotFound, match="no column 'wort'.*Did you mean 'word'"):
