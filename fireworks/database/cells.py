@@ -19,7 +19,10 @@ Cells = Sequence[Any]
 Columns = Sequence[sa.Column[Any]]
 
 _MICROSECONDS = pa.timestamp("us")
-_Y2K = 946_684_800_000_000
+_FLOATS = (None, 4, 5, 700, 701)
+"""What drivers call floating point numbers; an average may be a Decimal."""
+
+Y2K = 946_684_800_000_000
 """Microseconds from 1970 to 2000, where PostgreSQL begins to count."""
 
 _FIRST = np.datetime64("0001-01-01", "us")
@@ -88,8 +91,9 @@ def processed(
         times = _times(cells, dialect.name, binary)
         if times is not None:
             return times
-    if isinstance(kind, sa.Float):  # for which SQLAlchemy may be told to make Decimals
-        return cells
+    if isinstance(kind, sa.Float):  # of which SQLAlchemy makes Decimals where it is told to
+        floats = code in _FLOATS
+        return cells if floats else [each if each is None else float(each) for each in cells]
     process = kind.dialect_impl(dialect).result_processor(dialect, code)
     return cells if process is None else [process(cell) for cell in cells]
 
@@ -103,7 +107,7 @@ def _times(cells: Cells, dialect: str, binary: bool) -> Any:
     """Return times without a zone as an array of datetime64[us]; None where they need a look."""
     if binary:
         since_2000 = pa.array(cells, pa.int64())
-        times = pc.call_function("add", [since_2000, pa.scalar(_Y2K)]).view(_MICROSECONDS)
+        times = pc.call_function("add", [since_2000, pa.scalar(Y2K)]).view(_MICROSECONDS)
         return times_within_years(times)
     if dialect == "sqlite":
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from typing import Any
 
@@ -82,18 +83,44 @@ def column_cells(
     return cells
 
 
+def to_driver(message: Message, table: sa.Table, dialect: sa.Dialect) -> list[Sequence[Any]]:
+    """Return the columns of a Message as cells that the driver itself takes.
+
+    Raises:
+        ColumnNotFound, WrongType, WrongValue: As in `to_records`.
+    """
+    return [
+        _bound(cells, table.columns[name].type.dialect_impl(dialect), dialect)
+        for name, cells in to_cells(message, table, dialect).items()
+    ]
+
+
 def to_parameters(message: Message, table: sa.Table, dialect: sa.Dialect) -> list[tuple[Any, ...]]:
     """Return the rows of a Message as the driver itself takes them, in the Message's columns.
 
     Raises:
         ColumnNotFound, WrongType, WrongValue: As in `to_records`.
     """
-    across = to_cells(message, table, dialect)
-    for name, cells in across.items():
-        process = table.columns[name].type.dialect_impl(dialect).bind_processor(dialect)
-        if process is not None:
-            across[name] = [process(cell) for cell in cells]
-    return list(zip(*across.values(), strict=True))
+    return list(zip(*to_driver(message, table, dialect), strict=True))
+
+
+def _bound(
+    cells: Sequence[Any], type_: sa.types.TypeEngine[Any], dialect: sa.Dialect
+) -> Sequence[Any]:
+    process = type_.bind_processor(dialect)
+    if process is None or isinstance(type_, sa.Boolean):  # the cells are booleans already
+        return cells
+    if isinstance(type_, sa.DateTime) and process(_SAMPLE_TIME) == _as_text(_SAMPLE_TIME):
+        return [cell if cell is None else _as_text(cell) for cell in cells]  # ten times faster
+    return [process(cell) for cell in cells]
+
+
+def _as_text(time: datetime.datetime) -> str:
+    """Return a time as SQLAlchemy has SQLite store it, unless it is told otherwise."""
+    return time.replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+_SAMPLE_TIME = datetime.datetime(2026, 1, 2, 3, 4, 5, 6)
 
 
 def _fills_itself(column: sa.Column[Any]) -> bool:

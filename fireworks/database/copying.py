@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import uuid
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from fireworks.database import drivers
-from fireworks.database.cells import held
+from fireworks.database.cells import Y2K, held
 
+Across = Sequence[Sequence[Any]]
 Rows = Sequence[tuple[Any, ...]]
 
 _UNIQUE_VIOLATION = "23505"
@@ -30,26 +34,31 @@ _BINARY: dict[int, Any] = {
     1043: sa.String,
     1114: sa.DateTime,
 }
-_INT4 = 23
+_INT4, _INT8, _TIMESTAMP = 23, 20, 1114
 
 
-def insert(connection: sa.Connection, table: sa.Table, names: Sequence[str], rows: Rows) -> None:
+def insert(
+    connection: sa.Connection, table: sa.Table, names: Sequence[str], across: Across
+) -> None:
     """Add rows to a table.
 
     Args:
         connection: Where to write; the transaction is the caller's.
         table: The table.
         names: The columns of the rows.
-        rows: The rows, as the driver takes them.
+        across: The cells of each column, as the driver takes them.
 
     Raises:
         sqlalchemy.exc.DBAPIError: The database refused a row, or the connection was lost.
     """
     quoted = drivers.Names(connection.dialect, table, names)
-    _copy(connection, table, quoted, quoted.table, rows)
+    types = _binary_types(connection, table, quoted)
+    _copy(connection, quoted, quoted.table, *_sent(across, types))
 
 
-def upsert(connection: sa.Connection, table: sa.Table, names: Sequence[str], rows: Rows) -> None:
+def upsert(
+    connection: sa.Connection, table: sa.Table, names: Sequence[str], across: Across
+) -> None:
     """Add rows to a table; one with the same key is changed.
 
     Most rows are new where rows are written at all: they are copied straight into the table. Where
@@ -58,11 +67,12 @@ def upsert(connection: sa.Connection, table: sa.Table, names: Sequence[str], row
     Arguments and errors are those of `insert`. The rows have the columns of the primary key.
     """
     quoted = drivers.Names(connection.dialect, table, names)
+    rows, types = _sent(across, _binary_types(connection, table, quoted))
     # Where every statement is a transaction of its own, it is undone as a whole by itself.
     alone = connection.connection.dbapi_connection.autocommit  # pyright: ignore
     try:
         with nullcontext() if alone else connection.begin_nested():
-            _copy(connection, table, quoted, quoted.table, rows)
+            _copy(connection, quoted, quoted.table, rows, types)
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", None) != _UNIQUE_VIOLATION:
             raise
@@ -78,16 +88,39 @@ def upsert(connection: sa.Connection, table: sa.Table, names: Sequence[str], row
     )
     with drivers.errors_of(connection, move), drivers.cursor(connection) as cursor:
         cursor.execute(make, ())
-        _copy(connection, table, quoted, through, list(last_of_each.values()))
+        _copy(connection, quoted, through, list(last_of_each.values()), types)
         cursor.execute(move, ())
         cursor.execute(f"DROP TABLE {through}")
 
 
+def _sent(across: Across, types: list[int] | None) -> tuple[Rows, list[int] | None]:
+    """Return the rows and the types as which they are sent; None for text.
+
+    In binary a time is eight bytes, like a long integer; the driver takes long to make it that.
+    """
+    if types is not None:
+        across = [
+            _since_2000(cells) if number == _TIMESTAMP else cells
+            for cells, number in zip(across, types, strict=True)
+        ]
+        types = [_INT8 if number == _TIMESTAMP else number for number in types]
+    return list(zip(*across, strict=True)), types
+
+
+def _since_2000(times: Sequence[datetime.datetime | None]) -> list[int | None]:
+    """Return times as microseconds since 2000."""
+    since_1970 = pa.array(times, pa.timestamp("us")).view(pa.int64())
+    return pc.call_function("subtract", [since_1970, pa.scalar(Y2K)]).to_pylist()
+
+
 def _copy(
-    connection: sa.Connection, table: sa.Table, quoted: drivers.Names, into: str, rows: Rows
+    connection: sa.Connection,
+    quoted: drivers.Names,
+    into: str,
+    rows: Rows,
+    types: list[int] | None,
 ) -> None:
-    """Copy rows into a table whose columns have the same types as those of the first."""
-    types = _binary_types(connection, table, quoted)
+    """Copy rows into a table."""
     form = "" if types is None else " (FORMAT BINARY)"
     # Names come quoted for statements with parameters, in which %% stands for %; this has none.
     sql = f"COPY {into} ({quoted.listed}) FROM STDIN{form}".replace("%%", "%")

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from fireworks.database import copying, drivers
-from fireworks.database.columns import to_parameters, to_records
+from fireworks.database.columns import to_driver, to_parameters, to_records
 from fireworks.message import Message
 
 _CELLS_PER_STATEMENT = 3_000
@@ -40,10 +40,11 @@ def insert(connection: sa.Connection, table: sa.Table, message: Message) -> None
         records = to_records(message, table, connection.dialect)
         connection.execute(sa.insert(table), records)
         return
-    rows = to_parameters(message, table, connection.dialect)
     if connection.dialect.name == "postgresql":
-        copying.insert(connection, table, message.columns, rows)
+        across = to_driver(message, table, connection.dialect)
+        copying.insert(connection, table, message.columns, across)
     else:
+        rows = to_parameters(message, table, connection.dialect)
         _insert(connection, table, message.columns, rows)
 
 
@@ -67,10 +68,11 @@ def upsert(connection: sa.Connection, table: sa.Table, message: Message) -> None
         records = to_records(message, table, connection.dialect)
         connection.execute(_upsert(connection.dialect.name, table, message), records)
         return
-    rows = to_parameters(message, table, connection.dialect)
     if connection.dialect.name == "postgresql":
-        copying.upsert(connection, table, message.columns, rows)
+        across = to_driver(message, table, connection.dialect)
+        copying.upsert(connection, table, message.columns, across)
     else:
+        rows = to_parameters(message, table, connection.dialect)
         _insert(connection, table, message.columns, rows, upserts=True)
 
 
