@@ -28,29 +28,25 @@ class Preemption:
     after the same one.
 
     Attributes:
+        asked: Whether SIGTERM has come, to this process.
         stopping: Whether to stop now: all processes know it.
     """
 
     def __init__(self) -> None:
         self.stopping = False
-        self._asked = False
+        self.asked = False
         self._before: Any = None
         self._installed = False
         self._next = self._last = 0  # iterations after which the processes ask each other
         self._time = 0.0
         self._world = 1
 
-    @property
-    def asked(self) -> bool:
-        """Whether SIGTERM has come, to this process."""
-        return self._asked
-
     def begin(self, iteration: int) -> None:
         """Take SIGTERM; only the main thread can, in others this does nothing."""
         self._world = idist.get_world_size()
         self._next, self._last, self._time = iteration + 1, iteration, time.monotonic()
         if not self._installed and threading.current_thread() is threading.main_thread():
-            self.stopping = self._asked = False
+            self.stopping = self.asked = False
             self._before = signal.signal(signal.SIGTERM, self._note)
             self._installed = True
 
@@ -68,10 +64,10 @@ class Preemption:
             last: Whether there is no later one.
         """
         if self._world == 1:
-            self.stopping = self._asked
+            self.stopping = self.asked
         elif iteration >= self._next or last:
             now, done = time.monotonic(), max(iteration - self._last, 1)
-            mine = torch.tensor([float(self._asked), (now - self._time) / done])
+            mine = torch.tensor([float(self.asked), (now - self._time) / done])
             everyones: Any = idist.all_reduce(mine.to(idist.device()), "MAX")
             asked, seconds = everyones.tolist()
             self.stopping = asked > 0
@@ -82,4 +78,4 @@ class Preemption:
         return self.stopping
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+        self.asked = True
