@@ -57,7 +57,18 @@ def misfit(
         "" if name is None else f": {name} = {_cell(row, name)} does not fit {_type(table, name)}"
     )
     which = f"row {place} ({key})" if key else f"row {place}"
-    return WrongValue(f"{none}: {which}{value}: {said}.")
+    return _none_written(table, rows, f"{which}{value}: {said}")
+
+
+def unfit(engine: sa.Engine, table: sa.Table, rows: Message, error: Exception) -> WrongValue:
+    """Return the error for rows that a database refused, where it cannot be said which."""
+    return _none_written(table, rows, _said(engine, error))
+
+
+def _none_written(table: sa.Table, rows: Message, why: str) -> WrongValue:
+    return WrongValue(
+        f"{len(rows)} rows could not be written to {table.name!r}, and none of them was: {why}."
+    )
 
 
 def _first(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
+from fireworks import dry_run_context
 from fireworks.database import misfits, refusals, writing
 from fireworks.database.claims import Claim, new_id
 from fireworks.database.engine import (
@@ -21,6 +22,7 @@ from fireworks.database.engine import (
 )
 from fireworks.database.other_keys import check_all_there, has_other_keys
 from fireworks.database.retrying import RECONNECT, Attempts, is_passing, told
+from fireworks.dry_run_context import DryRun
 from fireworks.errors import ColumnNotFound, DatabaseUnreachable, WrongValue, suggest
 from fireworks.message import Message, concat
 from fireworks.source import Retry, Rows, Run, Source
@@ -38,6 +40,9 @@ class WriterSource(Source):
     are added instead, and what was committed after the state is added again.) Where a state was
     taken, the table ``fireworks_writers`` has a row for as long as the pass lasts, by which a pass
     finds out that another one has gone on from a state of it.
+
+    In a dry run (`fireworks.dry_run_context`), what is written is rolled back when that ends. Until
+    then other writers to the same database write in the same transaction; readers do not see it.
 
     It is a stream: what is announced downstream is not read ahead.
 
@@ -135,6 +140,9 @@ class WriterSource(Source):
         if not filled:
             return
         rows = filled[0] if len(filled) == 1 else concat(filled)
+        if (dry_run := dry_run_context.current()) is not None:
+            self._rehearse(rows, dry_run)
+            return
         adds, claim = self._adds(rows), self._claimed()
         attempts = Attempts(
             self.engine, doing=f"writing {self.table.name!r}", retry=self._reconnect
@@ -164,6 +172,26 @@ class WriterSource(Source):
                 if misfits.is_ours(error):
                     raise
                 raise self._refused(rows, error) from error
+
+    def _rehearse(self, rows: Message, dry_run: DryRun) -> None:
+        """Write in the transaction of a dry run, which is rolled back when that ends."""
+
+        def begin() -> tuple[sa.Connection, Callable[[], object]]:
+            connection = self.engine.connect()
+            if self.engine.dialect.name == "sqlite":
+                # The first savepoint would be the transaction, and be committed at its release.
+                connection.exec_driver_sql("BEGIN")
+            return connection, connection.close  # closing rolls back
+
+        try:
+            with (
+                dry_run.lent(("database", str(self.engine.url)), begin) as connection,
+                connection.begin_nested(),
+            ):
+                self._send(connection, rows)
+        except DBAPIError as error:
+            refusal = refusals.of_writing(error, self.engine, self.table, len(rows))
+            raise refusal or misfits.unfit(self.engine, self.table, rows, error) from error
 
     def _claimed(self) -> Claim | None:
         """Return the claim of this writer, once there is a state to go on from."""

@@ -15,6 +15,7 @@ import torch
 
 from fireworks import Graph, Message, Source, create_table
 from fireworks.database import QuerySource, WriterSource
+from fireworks.dry_run_context import dry_run_context
 from fireworks.errors import (
     ColumnNotFound,
     NotWritten,
@@ -297,6 +298,51 @@ class TestSecondWriter:
         table = create_table("t", numbered(50), engine)
         self.make(table, engine, numbered(50)).drain()
         assert sa.inspect(engine).get_table_names() == ["t"]
+
+
+class TestDryRun:
+    def test_everything_is_rolled_back(self, engine):
+        metadata = sa.MetaData()
+        parents = sa.Table(
+            "parents", metadata, sa.Column("id", sa.Integer, primary_key=True, autoincrement=False)
+        )
+        children = sa.Table(
+            "children",
+            metadata,
+            sa.Column("id", sa.Integer, sa.ForeignKey("parents.id"), primary_key=True),
+        )
+        metadata.create_all(engine)
+        source = MessageSource({"id": range(1, 40)}) >> BatchingSource(5)
+        writer = WriterSource(parents, engine, inputs=source) >> WriterSource(children, engine)
+        with dry_run_context():
+            # The second table needs what the first was given: both are one transaction.
+            assert writer.drain() == 39
+            assert writer.drain() == 39
+            writer.state_dict()
+            assert writer.drain() == 39
+            assert ids(parents, engine) == []
+        assert ids(parents, engine) == ids(children, engine) == []
+        assert sorted(sa.inspect(engine).get_table_names()) == ["children", "parents"]
+        assert writer.drain() == 39
+        assert len(ids(children, engine)) == 39
+
+    def test_what_does_not_fit_is_told_and_the_rest_goes_on(self, engine):
+        table = sa.Table(
+            "t",
+            sa.MetaData(),
+            sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("n", sa.Integer, sa.CheckConstraint("n < 5")),
+        )
+        table.create(engine)
+        with dry_run_context():
+            with pytest.raises(WrongValue, match="none of them was"):
+                bad = MessageSource({"id": [1, 2], "n": [1, 9]})
+                WriterSource(table, engine, inputs=bad).drain()
+            good = MessageSource({"id": [1, 2], "n": [1, 2]})
+            assert WriterSource(table, engine, inputs=good).drain() == 2
+            with pytest.raises(WrongValue, match="going on already"), dry_run_context():
+                pass
+        assert ids(table, engine) == []
 
 
 class TestWhatDoesNotFit:
