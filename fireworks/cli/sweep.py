@@ -20,25 +20,44 @@ _ROWS = 20
 
 def run_sweep(
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="FILE_OR_MODULE",
             help="Defines train(trial) and space(trial); may define maximize or minimize, the name "
-            "of a metric, and prepare(), called once before the sweep.",
+            "of a metric, and prepare(), called once before the sweep. A file .toml says that and "
+            "more; left out, fireworks.toml does.",
         ),
-    ],
-    trials: Annotated[int, typer.Option(min=1, help="How many trials to run.")],
-    workers: Annotated[int, typer.Option(min=1, help="How many run at once.")] = 2,
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="How many trials to run.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="How many run at once: 2.")] = None,
     maximize: Annotated[str | None, typer.Option(help="The metric to make large.")] = None,
     minimize: Annotated[str | None, typer.Option(help="The metric to make small.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the run; the file's by default.")] = None,
-    root: Annotated[Path, typer.Option(help="Where the run's folder is created.")] = Path("runs"),
+    root: Annotated[
+        Path | None, typer.Option(help="Where the run's folder is created: runs.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Drawn and recorded if left out.")] = None,
 ) -> None:
     """Run a sweep: each trial in a process of its own, parameters proposed by Optuna."""
+    from fireworks.factory.config import FILE, SweepConfig, read_config
+
+    config = SweepConfig()
+    if source is None or source.endswith(".toml"):
+        file = Path(source or FILE)
+        if source is None and not file.is_file():
+            raise WrongValue(f"say which file to sweep: fireworks sweep FILE; there is no {FILE}")
+        config = read_config(file)
+        source = None if config.source is None else _beside(file, config.source)
+    if source is None:
+        raise WrongValue(f'{FILE} names no source: [sweep] source = "digits.py"')
+    if (total := trials or config.trials) is None:
+        raise WrongValue("say how many trials to run: --trials 20")
     module = load_module(source)
-    train, space = _required(module, "train"), _required(module, "space")
-    maximize, minimize = _objective(module, maximize, minimize)
+    train = _required(module, "train")
+    space = config.space if config.space is not None else _required(module, "space")
+    given = {"workers": workers, "seed": seed}
+    options = {**config.options, **{key: each for key, each in given.items() if each is not None}}
+    options |= _objective(module, maximize, minimize, config.options)
 
     from rich.console import Console
 
@@ -48,18 +67,14 @@ def run_sweep(
     if hasattr(module, "prepare"):
         module.prepare()
     interrupted: list[bool] = []
-    with Experiment(name or _name(module), root=root) as experiment:
-        factory = Factory(
-            train,
-            propose=space,
-            maximize=maximize,
-            minimize=minimize,
-            experiment=experiment,
-            workers=workers,
-            seed=seed,
-        )
+    place = root or Path(config.root or "runs")
+    with Experiment(name or config.name or _name(module), root=place) as experiment:
+        if config.text:
+            with experiment.file(FILE, "w") as stream:
+                stream.write(config.text)
+        factory = Factory(train, propose=space, experiment=experiment, **options)
         factory.add_event_handler(FactoryEvents.INTERRUPTED, interrupted.append, True)
-        factory.run(trials=trials)
+        factory.run(trials=total)
     console = Console()
     console.print(factory.table(rows=_ROWS))
     if len(factory.records) > _ROWS:
@@ -133,15 +148,25 @@ def _required(module: ModuleType, name: str) -> Any:
 
 
 def _objective(
-    module: ModuleType, maximize: str | None, minimize: str | None
-) -> tuple[str | None, str | None]:
-    """What the options say, else what the file says."""
-    if maximize is None and minimize is None:
-        maximize, minimize = getattr(module, "maximize", None), getattr(module, "minimize", None)
-    if (maximize is None) == (minimize is None):
+    module: ModuleType, maximize: str | None, minimize: str | None, configured: dict[str, Any]
+) -> dict[str, Any]:
+    """What the options say, else what the configuration says, else what the file says."""
+    said = [
+        {"maximize": maximize, "minimize": minimize},
+        {name: configured.get(name) for name in ("maximize", "minimize")},
+        {name: getattr(module, name, None) for name in ("maximize", "minimize")},
+    ]
+    found = next((each for each in said if any(each.values())), None)
+    if found is None or (found is said[0] and all(found.values())):
         raise WrongValue(
             "a sweep needs one objective: give either --maximize NAME or --minimize NAME, or set "
             f'maximize = "name" or minimize = "name" in {module.__file__}; '
             f"got maximize={maximize!r}, minimize={minimize!r}"
         )
-    return maximize, minimize
+    return found
+
+
+def _beside(config: Path, source: str) -> str:
+    """A source that a configuration names: a file beside it, or a module."""
+    file = config.parent / source
+    return str(file) if file.is_file() or source.endswith(".py") else source

@@ -38,6 +38,7 @@ from fireworks.factory.sweep import Settings, Sweep
 from fireworks.factory.transport import Transport
 from fireworks.factory.trial import Trial
 from fireworks.record.json_values import plain
+from fireworks.record.layout import FORCE_VARIABLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,7 +176,7 @@ class Factory:
             },
         )
         self._recorded["identity"] |= {"seed": settings.seed, "ordered": settings.ordered}
-        self._force = False
+        self._force = FORCE_VARIABLE in os.environ
         self._experiment = experiment
         self._owns_experiment = False
         self._closed = False  # whether the experiment was ours, and is closed
@@ -239,7 +240,7 @@ class Factory:
             propose=function_named("propose", names.get("propose")) if propose is None else propose,
             **{**recorded["options"], **options},
         )
-        factory._force = force
+        factory._force |= force
         refuse_changes(factory._changes(recorded), force=force)
         factory._experiment = load_experiment(path, write=True)
         factory._owns_experiment = True

@@ -36,6 +36,9 @@ FAILED_BATCH = "failed-batch.arrow"
 RESUME_VARIABLE = "FIREWORKS_RESUME"
 """An environment variable: the run that the next experiment of its name goes on with."""
 
+FORCE_VARIABLE = "FIREWORKS_RESUME_FORCE"
+"""An environment variable: the sweep that is gone on with may have changed."""
+
 _NUMBERED = re.compile(r"(?P<name>.+)-(?P<number>\d{4,})", re.DOTALL)
 _LONGEST_NAME = 200  # bytes; file systems allow 255, and the number and temporary names come on top
 

@@ -62,5 +62,7 @@ def test_what_cannot_be_gone_on_with(tmp_path):
     with Experiment("sweep", root=tmp_path) as sweep:
         sweep.sweep.add_trial(0, seed=1, params={})
         sweep.close("stopped")
-    with pytest.raises(WrongValue, match="is a sweep"):
-        resume_run("sweep-0001", tmp_path)
+    with pytest.raises(WrongValue, match="--trials is for what `fireworks sweep` began"):
+        resume_run("sweep-0001", tmp_path, trials=5)
+    with pytest.raises(WrongValue, match="is no sweep"):
+        resume_run("run-0002", tmp_path, force=True)

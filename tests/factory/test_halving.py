@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -209,7 +210,10 @@ def test_halving_finds_as_much_as_random_search_in_half_of_its_epochs(tmp_path: 
     }
 
     def search(seed: int, trials: int, scheduler: Halving | None) -> tuple[float, int]:
-        with Experiment("digits", root=tmp_path) as experiment:
+        with (
+            Experiment("digits", root=tmp_path) as experiment,
+            closing(InThread(train)) as backend,
+        ):
             factory = Factory(
                 train,
                 propose=Random(space),
@@ -218,7 +222,7 @@ def test_halving_finds_as_much_as_random_search_in_half_of_its_epochs(tmp_path: 
                 seed=seed,
                 workers=1,
                 scheduler=scheduler,
-                backend=InThread(train),
+                backend=backend,
             )
             factory.run(trials=trials)
             epochs = int(experiment.sql("SELECT count(*) AS n FROM reports")["n"][0])

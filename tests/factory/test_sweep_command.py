@@ -36,9 +36,11 @@ if __name__ == "__main__":
 """
 
 
-def fireworks(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def fireworks(
+    folder: Path, *arguments: str, command: str = "sweep"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [Path(sys.executable).with_name("fireworks"), "sweep", *arguments],
+        [Path(sys.executable).with_name("fireworks"), command, *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -66,6 +68,46 @@ def test_a_file_is_swept(folder: Path) -> None:
     assert len(results) == 3 and {each["module"] for each in results} == {0.0}
 
 
+CONFIG = """
+[sweep]
+source = "tuned.py"
+trials = 2
+seed = 3
+maximize = "accuracy"
+sampler = "random"
+
+[space]
+x = { low = 0.25, high = 0.5 }
+kind = ["a", "b"]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_configured_sweep_is_swept_and_goes_on(folder: Path) -> None:
+    (folder / "fireworks.toml").write_text(CONFIG)
+    done = fireworks(folder)
+    assert done.returncode == 0, done.stderr
+    run = folder / "runs" / "tuned-0001"
+    with load_experiment(run) as experiment:
+        assert experiment.file("fireworks.toml").read_text() == CONFIG
+        params = experiment.trials["params.x"]
+        assert len(params) == 2 and params.between(0.25, 0.5).all()
+
+    done = fireworks(folder, "tuned-0001", command="resume")
+    assert done.returncode == 1 and "More trials: --trials" in done.stderr
+    (folder / "tuned.py").write_text(FILE.replace("+ offset", "+ 2 * offset"))
+    done = fireworks(folder, "tuned-0001", "--trials", "3", command="resume")
+    assert done.returncode == 1 and "+ 2 * offset" in done.stderr and "--force" in done.stderr
+    done = fireworks(folder, "tuned-0001", "--trials", "3", "--force", command="resume")
+    assert done.returncode == 0, done.stderr
+    with load_experiment(run) as experiment:
+        trials = experiment.trials
+    assert trials["state"].tolist() == ["completed"] * 3 and trials["attempt"].tolist() == [1] * 3
+    assert trials["params.x"].tolist()[:2] == params.tolist()
+    assert trials["result.accuracy"][2] > 2
+
+
 @pytest.mark.parametrize("source", ["tuned.py", "tuned", "not-a-name.py", "tokenize.py"])
 def test_files_and_modules_are_loaded(
     folder: Path, source: str, monkeypatch: pytest.MonkeyPatch
@@ -89,10 +131,13 @@ def test_files_and_modules_are_loaded(
         (["tuned.py", "--maximize", "a", "--minimize", "b"], "either --maximize NAME or"),
         (["nospace.py"], "no function space(trial), which a sweep needs. Did you mean 'spaces'?"),
         (["goalless.py"], "one objective"),
+        (["typo.toml"], "typo.toml: [sweep] has no key 'trails'; there are"),
+        (["nowhere.toml"], "there is no file 'nowhere.toml'"),
         (["tuned.py", "--root", "tuned.py/runs"], "tuned.py"),
     ],
 )
 def test_a_mistake_is_one_clear_line(folder: Path, arguments: list[str], message: str) -> None:
+    (folder / "typo.toml").write_text("[sweep]\ntrails = 3")
     (folder / "broken.py").write_text("x = 1\nx / 0")
     (folder / "nospace.py").write_text("def train(trial): ...\ndef spaces(trial): ...")
     (folder / "goalless.py").write_text("def train(trial): ...\ndef space(trial): ...")
