@@ -15,7 +15,7 @@ Indices = NDArray[np.int64]
 STORED_ROWS = 65_536
 """Up to here an order is a stored permutation: keyed ones are biased when they are short."""
 
-_ROUNDS = 8
+_ROUNDS = 6
 _SHIFT = np.uint32(15)
 _HALF = np.uint64(32)
 
@@ -91,7 +91,8 @@ class KeyedPermutation:
     def _network(self, values: Indices) -> Indices:
         a, b = np.uint32(self._a), np.uint32(self._b)
         left, right = (each.astype(np.uint32) for each in np.divmod(values, self._b))
-        work = np.empty((2, len(values)), np.uint32)
+        mixed, other = np.empty((2, len(values)), np.uint32)
+        work = (mixed, other, np.empty(len(values), np.uint64))
         for number, key in enumerate(self._keys):
             if number % 2:
                 _add_hash(left, right, key, b, work)
@@ -117,22 +118,24 @@ def _add_hash(
     target: NDArray[np.uint32],
     key: NDArray[np.uint32],
     limit: np.uint32,
-    work: NDArray[np.uint32],
+    work: tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint64]],
 ) -> None:
     """Add a hash of each source, below ``limit`` (at most 2**31), to its target, modulo ``limit``.
 
     Keyed, then mixed by multiplications with odd numbers and a shift that brings the high bits
-    down; what is left of it when it is scaled to the limit are the high bits.
+    down; what is left of it when it is scaled to the limit are the high bits. Nothing is allocated:
+    that would take longer than the work.
     """
-    mixed, other = work
+    mixed, other, wide = work
     np.bitwise_xor(source, key[0], out=mixed)
     mixed *= key[1]
     np.right_shift(mixed, _SHIFT, out=other)
     mixed ^= other
     mixed *= key[2]
-    scaled = np.multiply(mixed, limit, dtype=np.uint64)
-    scaled >>= _HALF
-    target += scaled.astype(np.uint32)
+    np.multiply(mixed, limit, out=wide, dtype=np.uint64)
+    wide >>= _HALF
+    np.copyto(other, wide, casting="unsafe")
+    target += other
     # Below 0 an unsigned number is huge: the smaller of the two is the remainder.
     np.subtract(target, limit, out=other)
     np.minimum(target, other, out=target)
