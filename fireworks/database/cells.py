@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -91,11 +92,24 @@ def processed(
         times = _times(cells, dialect.name, binary)
         if times is not None:
             return times
-    if isinstance(kind, sa.Float):  # of which SQLAlchemy makes Decimals where it is told to
-        floats = code in _FLOATS
-        return cells if floats else [each if each is None else float(each) for each in cells]
-    process = kind.dialect_impl(dialect).result_processor(dialect, code)
+    process = _processor(kind, dialect, code)
     return cells if process is None else [process(cell) for cell in cells]
+
+
+@lru_cache(maxsize=1024)
+def _processor(
+    kind: sa.types.TypeEngine[Any], dialect: sa.Dialect, code: Any
+) -> Callable[[Any], Any] | None:
+    """Return what a cell goes through; found once, not for every batch."""
+    if isinstance(kind, sa.Boolean):  # 0 and 1 serve as well
+        return None
+    if isinstance(kind, sa.Float):  # of which SQLAlchemy makes Decimals where it is told to
+        return None if code in _FLOATS else _as_float
+    return kind.dialect_impl(dialect).result_processor(dialect, code)
+
+
+def _as_float(cell: Any) -> float | None:
+    return None if cell is None else float(cell)
 
 
 def is_plain_time(kind: object) -> bool:

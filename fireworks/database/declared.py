@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
@@ -179,6 +180,8 @@ def shown(column: sa.Column[Any]) -> str:
     return f"{kind.name}({options})" + ("?" if column.nullable else "")
 
 
+@lru_cache(maxsize=4096)  # asked for every column of every batch
+@lru_cache(maxsize=1024)
 def kind_of(type_: SqlType) -> Kind:
     """Return the kind that a type of SQL declares."""
     if isinstance(type_, MarkedType):

@@ -150,8 +150,7 @@ def _fetch_by_numbers(
 ) -> tuple[Message, NDArray[np.int64]]:
     """Fetch rows whose key is an integer: the way of every shuffled epoch over a table."""
     wanted, which = np.unique(keys, return_inverse=True)
-    prefix, name = _prefix(connection.dialect, columns, key)
-    binary = sends_binary(columns, connection.dialect)
+    prefix, name, binary = _prefix(connection.dialect, columns, key)
     rows: list[Sequence[Any]] = []
     with drivers.errors_of(connection, prefix), drivers.cursor(connection, binary=binary) as cursor:
         for start in range(0, max(1, len(wanted)), _PARAMETERS):
@@ -186,10 +185,11 @@ def _is_one_of(dialect: str, name: str, numbers: list[int]) -> tuple[str, Any]:
 @lru_cache(maxsize=64)
 def _prefix(
     dialect: sa.Dialect, columns: tuple[sa.Column[Any], ...], key: sa.Column[Any]
-) -> tuple[str, str]:
-    """Return a SELECT of a key and columns up to its condition, and the key's name in SQL."""
+) -> tuple[str, str, bool]:
+    """Return a SELECT up to its condition, the key's name in SQL, and whether to read in binary."""
     select = sa.select(key, *map(plain, columns))
-    return f"{select.compile(dialect=dialect)} WHERE ", str(key.compile(dialect=dialect))
+    sql, name = (str(each.compile(dialect=dialect)) for each in (select, key))
+    return f"{sql} WHERE ", name, sends_binary(columns, dialect)
 
 
 def _from_tuples(
