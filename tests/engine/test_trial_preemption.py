@@ -30,7 +30,7 @@ def train(trial: Trial) -> dict[str, Any]:
             time.sleep(0.05)  # 50 s in all
 
     trainer.run([{"x": torch.randn(4, 2), "label": torch.arange(4) % 2}] * 1_000)
-    return {"loss": float(trainer.state.output["loss"]), "began": float(began)}
+    return {"loss": float(trainer.state.output["loss"]), "began": float(began)}  # pyright: ignore
 
 
 def test_a_checkpoint_is_written_within_the_grace(tmp_path):
