@@ -2,8 +2,8 @@
 
 All do the same work on the same columns: draw an order, pick rows of every column batch by batch
 (the strings as Arrow strings), scale ``x``, and touch each column of the result. What a loader
-cannot hold (tensordict: strings) is done by hand beside it, and left out in a line of its own. Where
-a loader takes a function that picks rows, it is the one written by hand.
+cannot hold (tensordict: strings) is done by hand beside it, and left out in a line of its own.
+Where a loader takes a function that picks rows, it is the one written by hand.
 """
 
 from __future__ import annotations
