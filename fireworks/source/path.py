@@ -42,9 +42,9 @@ class Path:
             self._steps.append(source)
             source = source.input
         self._head = source
-        # Beyond a head that reads others, what they share has to be looked after at each read.
-        self._guards = not shared and not source.inputs
-        self._read = unguarded(source) if self._guards else source.read
+        # A head that reads others looks itself after what these share (see `guarded`).
+        self._guards_head = not shared and not source.inputs
+        self._read = unguarded(source) if self._guards_head else source.read
         self._end = end
         self._first = self._last = 0
         self._rows: list[Rows] = []  # for each step, the rows asked of it; then those of the head
@@ -60,7 +60,7 @@ class Path:
         try:
             message = self._read(self._rows[place][here])
             now = perf_counter()
-            if self._guards:
+            if self._guards_head:
                 source.statistics.add(message, now - began, 0.0)
             while place:
                 place -= 1
@@ -77,7 +77,7 @@ class Path:
                 source.statistics.add(message, now - before, before - began)
             return message
         except Exception as error:
-            if place < len(self._steps) or self._guards:
+            if place < len(self._steps) or self._guards_head:
                 source.statistics.add_time(perf_counter() - before, before - began)
                 located(error, source, self._rows[place][here])
             for each in range(place - 1, -1, -1):
@@ -103,6 +103,6 @@ class Path:
                 rows = source.reorder(rows if source.passes_rows else checked(source, rows))
                 source.statistics.add_time(perf_counter() - began)
             asked.append(rows)
-        if self._guards:
+        if self._guards_head:
             asked[-1] = checked(self._head, rows)
         self._rows, self._first, self._last = asked, start, stop

@@ -217,7 +217,7 @@ class TestLooking:
         Graph(source).prepare()
         assert source.indexed
         assert len(source) == 89
-        assert normal._moments is not None
+        assert normal._learned is not None
 
 
 def test_a_users_stream_with_an_input_follows_the_epochs():
