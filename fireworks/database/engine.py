@@ -234,22 +234,6 @@ def keys_of(table: sa.Table) -> list[sa.Column[Any]]:
     )
 
 
-def the_key(table: sa.Table) -> sa.Column[object]:
-    """Return the one column that is the table's primary key.
-
-    Raises:
-        WrongValue: The table has no key, or one of several columns.
-    """
-    key = list(table.primary_key.columns)
-    if len(key) == 1:
-        return key[0]
-    what = "no primary key" if not key else f"a key of {len(key)} columns"
-    raise WrongValue(
-        f"The table {table.name!r} has {what}; its rows can be addressed by a primary key of one "
-        "column only."
-    )
-
-
 def without_engine(state: dict[str, Any]) -> dict[str, Any]:
     """Return the state of a pickled source with its engine's URL in place of the engine."""
     return {**state, "engine": state["engine"].url}

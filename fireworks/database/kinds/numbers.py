@@ -81,18 +81,17 @@ class IntegerKind(Kind):
         return sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
     def read(self, cells: Sequence[Any], nullable: bool) -> Column:
+        wanted = pa.from_numpy_dtype(self.dtype)
         if self.dtype == _UINT64:
-            cells = [None if cell is None else int(cell) for cell in cells]
-            array = pa.array(cells, pa.uint64())
+            array = pa.array([None if cell is None else int(cell) for cell in cells], wanted)
         else:
             array = pa.array(cells)  # asked for integers, pyarrow would cut the fraction off
-            if not pa.types.is_integer(array.type):
+            if array.type != wanted:
                 # The sum of integers is a decimal in some databases.
-                is_sum = pa.types.is_decimal(array.type)
-                if not is_sum and len(array) != array.null_count:
+                whole = pa.types.is_integer(array.type) or pa.types.is_decimal(array.type)
+                if not whole and len(array) != array.null_count:
                     raise WrongValue(f"values of {array.type}")
-                array = array.cast(pa.int64())
-            array = array.cast(pa.from_numpy_dtype(self.dtype))
+                array = array.cast(wanted)
         if nullable:
             return ExtensionColumn(nullable_dtype(self.dtype).__from_arrow__(array))
         if array.null_count:
