@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql
 
 from fireworks.database.columns import read_column
 from fireworks.database.declared import MarkedType
+from fireworks.errors import WrongValue
 from fireworks.message import Message
 
 Cells = Sequence[Any]
@@ -65,13 +66,16 @@ def from_driver(
     Raises:
         WrongValue: A value is of another kind than declared.
     """
-    read = {
+    read: dict[str, Any] = {}
+    for column, cells, described in zip(columns, across, description, strict=True):
+        try:
+            given = processed(cells, column, dialect, described[1], binary)
+        except pa.ArrowException as error:
+            raise WrongValue(
+                f"The column {column.name!r} is declared {column.type!r} and holds {error}."
+            ) from error
         # SQLAlchemy's names are a kind of str that carries how it is quoted: str() makes them plain
-        str(column.name): read_column(
-            processed(cells, column, dialect, described[1], binary), column
-        )
-        for column, cells, described in zip(columns, across, description, strict=True)
-    }
+        read[str(column.name)] = read_column(given, column)
     return Message.from_columns(read, len(across[0]) if across else 0)
 
 
