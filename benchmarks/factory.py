@@ -262,10 +262,10 @@ def delays(root: Path, short: bool) -> None:
         began = time.monotonic()
         while not asked:
             pass
-        return {"a": 0.0, "late": asked[0] - began - 0.5}
+        return {"a": 0.0, "late": asked[0] - began - 1.0}
 
-    trials = 10 if short else 40
-    with sweeps(root, dying={"train": dies}, hanging={"train": hangs, "time_limit": 0.5}) as ours:
+    trials = 10 if short else 30
+    with sweeps(root, dying={"train": dies}, hanging={"train": hangs, "time_limit": 1.0}) as ours:
         seen: list[float] = []
 
         def look(factory: Factory) -> None:

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fireworks.factory.backend import Backend as Backend
     from fireworks.factory.events import FactoryEvents as FactoryEvents
     from fireworks.factory.factory import Factory as Factory
     from fireworks.factory.fork_server import ForkServer as ForkServer
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
     from fireworks.factory.proposers import Random as Random
     from fireworks.factory.pruning_handler import PruningHandler as PruningHandler
     from fireworks.factory.records import TrialRecord as TrialRecord
+    from fireworks.factory.spawn import Spawn as Spawn
     from fireworks.factory.trial import Trial as Trial
     from fireworks.factory.trial import TrialPaused as TrialPaused
     from fireworks.factory.trial import TrialPruned as TrialPruned
+    from fireworks.factory.warm import Warm as Warm
 
 _HOMES = {
+    "Backend": "backend",
     "EndSearch": "proposers",
     "Evaluation": "parts",
     "Factory": "factory",
@@ -40,15 +44,18 @@ _HOMES = {
     "Proposer": "proposers",
     "PruningHandler": "pruning_handler",
     "Random": "proposers",
+    "Spawn": "spawn",
     "Stopping": "parts",
     "Training": "parts",
     "Trial": "trial",
     "TrialPaused": "trial",
     "TrialPruned": "trial",
     "TrialRecord": "records",
+    "Warm": "warm",
 }
 
 __all__ = [
+    "Backend",
     "EndSearch",
     "Evaluation",
     "Factory",
@@ -60,12 +67,14 @@ __all__ = [
     "Proposer",
     "PruningHandler",
     "Random",
+    "Spawn",
     "Stopping",
     "Training",
     "Trial",
     "TrialPaused",
     "TrialPruned",
     "TrialRecord",
+    "Warm",
 ]
 
 

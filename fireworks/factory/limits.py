@@ -12,6 +12,7 @@ from fireworks.factory.wire import JSON
 
 _SAMPLE_SECONDS = 0.25
 _MOST_OF_THE_TIME = 0.05  # that sampling memory may take
+_STARTING_SECONDS = 60.0  # that a process may take, beyond its limits, until it calls train
 _PROGRESS_SECONDS = 0.25  # between two signs of life of a process, at the most
 
 
@@ -63,9 +64,9 @@ class Watch:
         self._next_sample = 0.0
 
     def submitted(self, attempt: str) -> None:
-        """Begin to watch an attempt."""
-        now = time.monotonic()
-        self._attempts[attempt] = _Watched(now, now)
+        """Begin to watch an attempt, whose time counts from when its process is ready."""
+        latest = time.monotonic() + _STARTING_SECONDS
+        self._attempts[attempt] = _Watched(latest, latest)
 
     def started(self, attempt: str, pid: int) -> None:
         """An attempt has a process."""
@@ -79,7 +80,7 @@ class Watch:
             return
         watched.alive = time.monotonic()
         if "ready" in message:
-            watched.began = watched.alive  # a fresh interpreter's imports are not its fault
+            watched.began = watched.alive
             if self._limits.memory is not None:
                 watched.memory = MemoryOf(watched.pid, message["ready"])
 

@@ -54,9 +54,10 @@ def main(control_descriptor: int, parent: int) -> None:
     if order is None:
         return
     sys.argv[:] = order["argv"]
-    send_control(control, _preload(order["modules"], order["leave_out"]))
+    imported = _preload(order["modules"], order["leave_out"])
     gc.collect()
     gc.freeze()  # the collector of a child would otherwise touch, and so copy, every page
+    send_control(control, imported)
     Server(control, parent).serve()
 
 
