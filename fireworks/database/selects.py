@@ -37,6 +37,11 @@ _AGGREGATES = {
 }  # fmt: skip
 _NUMBERS = {"count", "row_number", "rank", "dense_rank", "ntile"}
 """Functions that give an integer and never NULL."""
+_MEANS = {
+    "avg", "std", "stddev", "stddev_pop", "stddev_samp", "variance", "var_pop", "var_samp",
+    "percent_rank", "cume_dist",
+}  # fmt: skip
+"""Functions that give a floating point number, or a decimal that is read as one."""
 
 
 @dataclass(frozen=True)
@@ -198,8 +203,9 @@ def _fields(
         is_base = isinstance(table, sa.Table) and table in required_tables
         required = getattr(column, "nullable", True) is False and (is_base or is_certain)
         function, kind = _function(elements[name]), column.type
-        if function in _NUMBERS and isinstance(kind, sa.types.NullType):
-            kind = sa.BigInteger()
+        if isinstance(kind, sa.types.NullType):  # SQLAlchemy knows no type of these
+            kind = sa.BigInteger() if function in _NUMBERS else kind
+            kind = sa.Double() if function in _MEANS else kind
         nullable = not (required or function in _NUMBERS)
         fields.append(sa.Column(name, kind, nullable=nullable))
     sa.Table("the query", sa.MetaData(), *fields)  # a column names its table in messages

@@ -185,6 +185,17 @@ class TestSelects:
         assert len(empty) == 0
         assert empty.schema == source.schema
 
+    def test_the_kinds_of_functions(self, filled):
+        query = sa.select(
+            sa.func.count(), sa.func.avg(rows.c.label), sa.func.avg(rows.c.score),
+            sa.func.max(rows.c.word), sa.func.sum(rows.c.label), sa.func.min(rows.c.score),
+        )  # fmt: skip
+        found = QuerySource(query, filled).read_all()
+        kinds = {name: str(found[name].dtype) for name in found.columns}
+        assert list(kinds.values()) == ["int64", "float64", "float64", "str", "Int64", "float64"]
+        assert found["avg_1"].tolist() == [2.0]
+        assert found["sum_1"].tolist() == [120]
+
     def test_tensors(self, engine):
         message = Message({"id": np.arange(5), "x": torch.arange(20.0).reshape(5, 2, 2)})
         table = create_table("images", message, engine)
