@@ -25,7 +25,8 @@ _log = logging.getLogger(__name__)
 
 _SKIPPED_KEPT = 1_000
 
-_IMPLEMENTED = ("read", "stream", "transform", "flow", "reorder", "change")
+_WAYS = frozenset({"read", "stream", "transform", "flow"})
+_WAYS_OF_THE_LIBRARY = frozenset({"reorder", "change"})
 
 
 class _NumRowsOfTheInput:
@@ -113,8 +114,11 @@ class Source(Node):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        own = {name for name in _IMPLEMENTED if name in cls.__dict__}
+        own = _WAYS & cls.__dict__.keys()
         cls._methods = cls._methods | own
+        if not cls._methods & {"read", "stream"}:  # with these, a "change" is something else
+            own |= _WAYS_OF_THE_LIBRARY & cls.__dict__.keys()
+            cls._methods = cls._methods | own
         cls.reorders = "reorder" in cls._methods and "read" not in cls._methods
         cls.changes = bool(cls._methods & {"transform", "change"}) and "read" not in cls._methods
         if "read" in own:
@@ -124,8 +128,8 @@ class Source(Node):
         if "reorder" in own:
             cls.epoch_aware = True
         if "needs_inputs" not in cls.__dict__:
-            has_input = cls._methods & {"transform", "change", "reorder"}
-            cls.needs_inputs = bool(has_input) or len(cls._methods) > 1
+            reads_one = cls.reorders or cls.changes or "transform" in cls._methods
+            cls.needs_inputs = reads_one or len(cls._methods) > 1
 
     def __new__(
         cls,
@@ -294,7 +298,7 @@ class Source(Node):
 
     def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
         """Return which rows of each input the given epoch-extended rows are made of."""
-        above = self.reorder(rows) if "reorder" in self._methods else rows
+        above = self.reorder(rows) if self.reorders else rows
         return dict.fromkeys(self._inputs, above)
 
     def expect(self, rows: Rows, deadline: float | None) -> Rows:

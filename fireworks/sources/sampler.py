@@ -50,6 +50,8 @@ class SamplerSource(Source):
         WrongLength: (when read) not one weight per row.
     """
 
+    epoch_aware = True
+
     def __init__(
         self,
         weights: ArrayLike | str | None = None,
@@ -122,6 +124,10 @@ class SamplerSource(Source):
     def read(self, rows: Rows) -> Message:
         """Return the rows drawn at these places."""
         return self._with_numbers(self.reorder(rows))
+
+    def rows_above(self, rows: Rows) -> Mapping[str, Rows]:
+        """Return the rows drawn at these places."""
+        return dict.fromkeys(self.inputs, self.reorder(rows))
 
     def prepare(self) -> None:
         """Read the column that holds the weights, or count the values to balance."""

@@ -279,3 +279,31 @@ def test_outputs_are_held_weakly():
     del after
     gc.collect()
     assert reader.outputs == [other]
+
+
+def test_a_source_may_have_methods_called_as_those_of_the_library():
+    class Counter(Source):
+        num_rows = 3
+
+        def read(self, rows):
+            return Message({"i": rows})
+
+        def change(self):
+            return "changed"
+
+        def reorder(self):
+            return "reordered"
+
+    class Counted(Source):
+        def stream(self, start=None):
+            yield Message({"i": [1, 2]})
+
+        def change(self):
+            return "changed"
+
+    assert [row["i"].tolist() for row in Counter()] == [[0], [1], [2]]
+    assert Counter().change() == Counted().change() == "changed"
+    assert Counter().reorder() == "reordered"
+    assert [chunk["i"].tolist() for chunk in Counted()] == [[1, 2]]
+    assert Counter().indexed and not Counted().indexed
+    Counter().will_need(np.arange(2))
