@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Generator
@@ -24,6 +25,8 @@ class HeldConnections:
         self._lock = threading.Lock()
         self._idle: list[_Open] = []
         self._runs = 0
+        self._process = os.getpid()
+        self._of_parent: list[_Open] = []
 
     def hold(self, run: Run) -> None:
         """Keep connections open until a run ends, or nobody holds it any more."""
@@ -40,6 +43,11 @@ class HeldConnections:
             attempts: Opens one where none is idle.
         """
         with self._lock:
+            if self._process != os.getpid():
+                # A forked process has the same sockets: to use them, or to close them, would break
+                # into what the parent reads.
+                self._of_parent, self._idle = self._idle, []
+                self._process = os.getpid()
             opened = self._idle.pop() if self._idle else None
         if opened is None:
             manager = attempts.connection()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import tracemalloc
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -485,6 +487,38 @@ class TestServersThatGoAway:
             assert source.query("id", ">", 600)["id"].tolist() == [1002]
         finally:
             execute(engine, "DROP TABLE restarted")
+
+
+class TestProcesses:
+    def test_a_forked_process_has_connections_of_its_own(self, engine):
+        source = filled(engine, 600)
+        one_pass = iter(source >> BatchingSource(100))
+        next(one_pass)
+        read, write = os.pipe()
+        pid = os.fork()
+        if not pid:  # pragma: no cover
+            status = 1
+            try:
+                assert source[[5, 3]]["id"].tolist() == [5, 3]
+                os.write(write, b"ok")
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(write)
+        assert os.waitpid(pid, 0)[1] == 0
+        assert os.read(read, 2) == b"ok"
+        os.close(read)
+        assert ids(one_pass) == list(range(100, 600))
+
+    def test_threads(self, engine):
+        source = filled(engine, 1000)
+        batches = source >> CachingSource(max_rows=500) >> ShufflerSource(1) >> BatchingSource(50)
+        one_pass = iter(batches)
+        next(one_pass)
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda row: source[[row, 0]]["id"].tolist(), range(0, 1000, 50)))
+        assert found == [[row, 0] for row in range(0, 1000, 50)]
+        assert len(ids(one_pass)) == 950
 
 
 class TestSQLiteFiles:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 import torch
 
 from fireworks import Message, Source, create_table
+from fireworks.source import OnError
 from fireworks.sources import (
     BatchingSource,
     CachingSource,
@@ -89,8 +90,8 @@ def filled() -> tuple[sa.Table, Path]:
     return described, file
 
 
-def table_source() -> Source:
-    return TableSource(*filled())
+def table_source(on_error: OnError = "raise") -> Source:
+    return TableSource(*filled(), on_error=on_error)
 
 
 def query_source(**limits: object) -> Source:
@@ -153,6 +154,7 @@ INDEXED: dict[str, Callable[[], Source]] = {
 }
 
 STREAMED: dict[str, Callable[[], Source]] = {
+    "TableSource/skip": lambda: table_source("skip"),
     **columns_under_test.STREAMED,
     **files_under_test.STREAMED,
     "Stream": Stream,
