@@ -79,6 +79,6 @@ def test_what_was_committed_is_there_after_each_of_two_hundred_kills(
             missing = max(missing, last + 1 - there)
         step = there
     forking.communicate(timeout=20)
-    assert step > 1_000
+    assert step > 200  # it went on each time
     assert missing < 600  # a tenth of a second, on a machine that may be very busy
     assert load_experiment(path).sql("SELECT max(step) AS s FROM latest")["s"][0] == step - 1  # pyright: ignore[reportGeneralTypeIssues]
