@@ -197,7 +197,7 @@ def test_halving_finds_as_much_as_random_search_in_half_of_its_epochs(tmp_path: 
             {name: each[at : at + size] for name, each in rows.items()}
             for at in range(0, len(rows["x"]), size)
         ]
-        trial.attach(trainer, evaluator, data=[valid], report="accuracy")
+        trial.attach(trainer, evaluator, data=[valid], report="accuracy", checkpoint=pauses)
         trainer.run(batches, max_epochs=9)
         return evaluator.state.metrics
 
@@ -206,10 +206,14 @@ def test_halving_finds_as_much_as_random_search_in_half_of_its_epochs(tmp_path: 
         "momentum": FloatDistribution(0, 0.99),
         "hidden": IntDistribution(4, 64, log=True),
         "activation": CategoricalDistribution(["relu", "tanh"]),
-        "batch": CategoricalDistribution([50, 100, 250]),
+        "batch": CategoricalDistribution([100, 250, 500]),
     }
 
+    pauses = False
+
     def search(seed: int, trials: int, scheduler: Halving | None) -> tuple[float, int]:
+        nonlocal pauses
+        pauses = scheduler is not None
         with (
             Experiment("digits", root=tmp_path) as experiment,
             closing(InThread(train)) as backend,
