@@ -183,9 +183,11 @@ class WriterSource(Source):
                 connection.exec_driver_sql("BEGIN")
             return connection, connection.close  # closing rolls back
 
+        in_memory = self.engine.url.database in (None, "", ":memory:")
+        which = id(self.engine) if in_memory else str(self.engine.url)
         try:
             with (
-                dry_run.lent(("database", str(self.engine.url)), begin) as connection,
+                dry_run.lent(("database", which), begin) as connection,
                 connection.begin_nested(),
             ):
                 self._send(connection, rows)
