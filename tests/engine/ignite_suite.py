@@ -31,6 +31,9 @@ TESTS = {
     ],
 }  # fmt: skip
 
+COUNTS_HANDLERS = "tests/ignite/engine/test_event_handlers.py::test_remove_event_handler"
+"""This one counts all handlers of an engine, and so finds ours."""
+
 
 def pytest_configure(config: object) -> None:
     """Called where this file is a plugin of pytest: let every engine carry what is ours."""
@@ -88,7 +91,7 @@ def main() -> None:
         folder = archive.with_name(archive.name.removesuffix(".tar.gz"))
         before = failures(folder)
         ours = failures(folder, "-p", Path(__file__).stem)
-    only = sorted(ours - before)
+    only = sorted(ours - before - {COUNTS_HANDLERS})
     print("\n".join(["failing only on our engines:", *only] if only else ["no difference"]))
     sys.exit(bool(only))
 
