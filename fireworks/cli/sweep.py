@@ -56,7 +56,8 @@ def run_sweep(
     train = _required(module, "train")
     space = config.space if config.space is not None else _required(module, "space")
     given = {"workers": workers, "seed": seed}
-    options = {**config.options, **{key: each for key, each in given.items() if each is not None}}
+    options: dict[str, Any] = dict(config.options)
+    options |= {key: each for key, each in given.items() if each is not None}
     options |= _objective(module, maximize, minimize, config.options)
 
     from rich.console import Console

@@ -66,7 +66,7 @@ def test_several_objectives_have_a_pareto_front(server: ForkServer, experiment: 
     assert best is not None and best.values == max(results) and best in factory.best_trials
     assert "maximize accuracy, minimize latency" in str(factory.table().title)
     objective = experiment.sql("SELECT value FROM metadata WHERE key = 'objective'")["value"][0]
-    assert objective == '[["accuracy","maximize"],["latency","minimize"]]'
+    assert str(objective) == '[["accuracy","maximize"],["latency","minimize"]]'
 
 
 def test_the_front_is_what_nothing_beats() -> None:
@@ -152,7 +152,8 @@ def test_a_sweep_learns_from_an_earlier_one(make: Make) -> None:
     fresh = make(train, propose=SPACE, experiment="third", seed=2)
     fresh.run(trials=4)
     assert second.trials["x"].tolist() != fresh.trials["x"].tolist()
-    assert second.trials["x"].mean() > fresh.trials["x"].mean()  # it knows what is good
+    # It knows what is good.
+    assert float(second.trials["x"].mean()) > float(fresh.trials["x"].mean())
     again = make(train, propose=SPACE, experiment="fourth", seed=2)
     again.learn_from(first.experiment.path)
     again.run(trials=2)

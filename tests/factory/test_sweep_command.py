@@ -105,7 +105,7 @@ def test_a_configured_sweep_is_swept_and_goes_on(folder: Path) -> None:
         trials = experiment.trials
     assert trials["state"].tolist() == ["completed"] * 3 and trials["attempt"].tolist() == [1] * 3
     assert trials["params.x"].tolist()[:2] == params.tolist()
-    assert trials["result.accuracy"][2] > 2
+    assert float(trials["result.accuracy"][2]) > 2
 
 
 @pytest.mark.parametrize("source", ["tuned.py", "tuned", "not-a-name.py", "tokenize.py"])
