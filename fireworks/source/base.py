@@ -127,7 +127,7 @@ class Source(Node):
             cls.epoch_aware = cls.passes_rows = True
         if "reorder" in own:
             cls.epoch_aware = True
-        if "needs_inputs" not in cls.__dict__:
+        if own and "needs_inputs" not in cls.__dict__:
             reads_one = cls.reorders or cls.changes or "transform" in cls._methods
             cls.needs_inputs = reads_one or len(cls._methods) > 1
 

@@ -50,7 +50,7 @@ class CSVSource(RecordFileSource):
         DamagedFile: A line is malformed (when it is read).
     """
 
-    needs_inputs = False
+    suffixes = (".csv", ".tsv", ".txt")
 
     def __init__(
         self,
@@ -73,7 +73,6 @@ class CSVSource(RecordFileSource):
         self.header = None if header is None else column_kinds.selected(header)
         super().__init__(
             paths,
-            (".csv", ".tsv", ".txt"),
             columns=columns,
             types=types,
             encoding=encoding,

@@ -41,8 +41,9 @@ class FastaSource(RecordFileSource):
         DamagedFile: A record is malformed (when it is read).
     """
 
-    needs_inputs = False
     _blank_lines = True  # a record has several lines
+
+    suffixes = (".fasta", ".fa", ".fna", ".ffn", ".faa")
 
     def __init__(
         self,
@@ -55,7 +56,6 @@ class FastaSource(RecordFileSource):
         require("Bio.SeqIO.FastaIO", extra="fasta", purpose="FastaSource")
         super().__init__(
             paths,
-            (".fasta", ".fa", ".fna", ".ffn", ".faa"),
             columns=columns,
             on_error=on_error,
             name=name,

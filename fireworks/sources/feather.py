@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from fireworks.source import OnError
 from fireworks.sources import column_kinds
 from fireworks.sources.arrow_footer import batch_counts, first_nodes, node_count
-from fireworks.sources.column_kinds import ArrowTable, Types
-from fireworks.sources.file_listing import DataFile, Paths
+from fireworks.sources.column_kinds import ArrowTable
+from fireworks.sources.file_listing import DataFile
 from fireworks.sources.row_groups import Footer, GroupedFileSource
 
 
@@ -39,27 +38,7 @@ class FeatherSource(GroupedFileSource):
         DamagedFile: A file is empty, truncated or corrupt (when it is first used).
     """
 
-    needs_inputs = False
-
-    def __init__(
-        self,
-        paths: Paths,
-        *,
-        columns: Sequence[str] | None = None,
-        types: Types | None = None,
-        max_bytes: int = 512 * 2**20,
-        on_error: OnError = "raise",
-        name: str | None = None,
-    ) -> None:
-        super().__init__(
-            paths,
-            (".feather", ".arrow", ".ipc"),
-            columns=columns,
-            types=types,
-            max_bytes=max_bytes,
-            on_error=on_error,
-            name=name,
-        )
+    suffixes = (".feather", ".arrow", ".ipc")
 
     def _footer(self, file: DataFile, asked: Sequence[str] | None) -> Footer:
         with open(file.path, "rb") as opened:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json as standard_json
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.json as json
 
-from fireworks.source import OnError
-from fireworks.sources.column_kinds import ArrowSchema, ArrowTable, Types
-from fireworks.sources.file_listing import Paths
+from fireworks.sources.column_kinds import ArrowSchema, ArrowTable
 from fireworks.sources.record_files import RecordFileSource
 from fireworks.sources.records import Split, line_ends
 
@@ -45,27 +42,7 @@ class JSONLinesSource(RecordFileSource):
         DamagedFile: A line is malformed (when it is read).
     """
 
-    needs_inputs = False
-
-    def __init__(
-        self,
-        paths: Paths,
-        *,
-        columns: Sequence[str] | None = None,
-        types: Types | None = None,
-        encoding: str = "utf-8",
-        on_error: OnError = "raise",
-        name: str | None = None,
-    ) -> None:
-        super().__init__(
-            paths,
-            (".jsonl", ".ndjson"),
-            columns=columns,
-            types=types,
-            encoding=encoding,
-            on_error=on_error,
-            name=name,
-        )
+    suffixes = (".jsonl", ".ndjson")
 
     def _split(self) -> Split:
         return line_ends

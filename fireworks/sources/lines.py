@@ -36,8 +36,9 @@ class LinesSource(RecordFileSource):
         DamagedFile: A line cannot be decoded (when it is read).
     """
 
-    needs_inputs = False
     _blank_lines = True
+
+    suffixes = (".txt", ".text")
 
     def __init__(
         self,
@@ -50,7 +51,7 @@ class LinesSource(RecordFileSource):
     ) -> None:
         if not isinstance(column, str):
             raise WrongType(f"A column's name is a str, not {column!r}.")
-        super().__init__(paths, (".txt", ".text"), encoding=encoding, on_error=on_error, name=name)
+        super().__init__(paths, encoding=encoding, on_error=on_error, name=name)
         self.column = column
         self._described["columns"] = [column]
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from fireworks.source import OnError
 from fireworks.sources import column_kinds
-from fireworks.sources.column_kinds import ArrowField, ArrowTable, ArrowType, Types
-from fireworks.sources.file_listing import DataFile, Paths
+from fireworks.sources.column_kinds import ArrowField, ArrowTable, ArrowType
+from fireworks.sources.file_listing import DataFile
 from fireworks.sources.row_groups import Footer, GroupedFileSource
 
 _FOOTERS_KEPT = 16
@@ -46,28 +46,7 @@ class ParquetSource(GroupedFileSource):
         DamagedFile: A file is empty, truncated or corrupt (when it is first used).
     """
 
-    needs_inputs = False
-
-    def __init__(
-        self,
-        paths: Paths,
-        *,
-        columns: Sequence[str] | None = None,
-        types: Types | None = None,
-        max_bytes: int = 512 * 2**20,
-        on_error: OnError = "raise",
-        name: str | None = None,
-    ) -> None:
-        self._footers: OrderedDict[str, parquet.FileMetaData] = OrderedDict()
-        super().__init__(
-            paths,
-            (".parquet", ".pq"),
-            columns=columns,
-            types=types,
-            max_bytes=max_bytes,
-            on_error=on_error,
-            name=name,
-        )
+    suffixes = (".parquet", ".pq")
 
     def _footer(self, file: DataFile, asked: Sequence[str] | None) -> Footer:
         with parquet.ParquetFile(file.path) as opened:
@@ -94,8 +73,15 @@ class ParquetSource(GroupedFileSource):
             for batch in opened.iter_batches(_ROWS_DECODED, row_groups=[group], columns=names):
                 yield pa.Table.from_batches([batch])
 
+    @cached_property
+    def _footers(self) -> OrderedDict[str, parquet.FileMetaData]:
+        """The footers read last, so that a group can be read without reading one again."""
+        return OrderedDict()
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_footers": OrderedDict()}
+        state = super().__getstate__()
+        state.pop("_footers", None)
+        return state
 
 
 def _has_gaps(opened: parquet.ParquetFile, field: ArrowField, leaf: int) -> bool:

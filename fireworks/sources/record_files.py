@@ -6,7 +6,7 @@ import codecs
 import os
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,21 +31,23 @@ class RecordFileSource(Source):
 
     Args:
         paths: A file, a glob, a folder, or a list of these.
-        suffixes: What the names of the files in a folder end in, compressed or not.
         columns: The columns to read; all by default.
         types: Types of columns, by column; the others are inferred from the first block.
         encoding: Of the text.
         on_error: What to do about a malformed record.
         name: Tells this source from others of its class.
+
+    Attributes:
+        suffixes: What the names of the files in a folder end in, compressed or not.
     """
 
     needs_inputs = False
+    suffixes: ClassVar[Sequence[str]] = ()
     _blank_lines = False  #: Whether an empty line is a record.
 
     def __init__(
         self,
         paths: Paths,
-        suffixes: Sequence[str],
         *,
         columns: Sequence[str] | None = None,
         types: Types | None = None,
@@ -58,7 +60,7 @@ class RecordFileSource(Source):
         self.encoding = _ascii_compatible(encoding)
         self.on_error: OnError = check_on_error(on_error)
         self._types = column_kinds.declared(types)
-        endings = [suffix + end for suffix in suffixes for end in ("", ".gz", ".zst", ".bz2")]
+        endings = [suffix + end for suffix in self.suffixes for end in ("", ".gz", ".zst", ".bz2")]
         self.files = file_listing.find_files(paths, endings)
         self._codecs: dict[str, str | None] = {}
         self._heads: dict[str, tuple[int, int, Any]] = {}

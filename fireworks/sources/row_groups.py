@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -58,26 +58,28 @@ class GroupedFileSource(Source):
 
     Args:
         paths: A file, a glob, a folder, or a list of these.
-        suffixes: What the names of the files in a folder end in.
         columns: The columns to read; all by default. The others are not decoded.
         types: Types to convert columns to, by column.
         max_bytes: Bytes of decoded groups and announced rows to hold, beside two groups.
         on_error: What to do about a damaged group.
         name: Tells this source from others of its class.
+
+    Attributes:
+        suffixes: What the names of the files in a folder end in.
     """
 
     needs_inputs = False
+    suffixes: ClassVar[Sequence[str]] = ()
 
     def __init__(
         self,
         paths: Paths,
-        suffixes: Sequence[str],
         *,
-        columns: Sequence[str] | None,
-        types: Types | None,
-        max_bytes: int,
-        on_error: OnError,
-        name: str | None,
+        columns: Sequence[str] | None = None,
+        types: Types | None = None,
+        max_bytes: int = 512 * 2**20,
+        on_error: OnError = "raise",
+        name: str | None = None,
     ) -> None:
         super().__init__(name=name)
         if max_bytes < 0:
@@ -86,7 +88,7 @@ class GroupedFileSource(Source):
         self.on_error: OnError = check_on_error(on_error)
         self.max_bytes = int(max_bytes)
         self._types = column_kinds.declared(types)
-        self.files = file_listing.find_files(paths, suffixes)
+        self.files = file_listing.find_files(paths, self.suffixes)
         self._described = {
             **file_listing.described(self.files),
             "columns": self.columns,
