@@ -64,7 +64,7 @@ def measure(database: Database, values: dict[str, Any], rounds: int) -> None:
 
     report("one epoch in order", sequential(database, num_rows))
     peaks = [peak(database, limit) for limit in (num_rows // 4, num_rows)]
-    print(f"\nPeak memory beyond the imports: {peaks[1]:.0f} MiB, of a quarter of the rows "
+    print(f"\nPeak memory beyond that of reading 10,000 rows: {peaks[1]:.0f} MiB, of a quarter of the rows "
           f"{peaks[0]:.0f} MiB.")  # fmt: skip
     report(f"one shuffled epoch in batches of {BATCH}", shuffled(database, num_rows))
     report("insert", inserting(database, values, rows))
@@ -203,7 +203,7 @@ def inserting(database: Database, values: dict[str, Any], rows: list[tuple[Any, 
 
 
 def peak(database: Database, limit: int) -> float:
-    """MiB that reading the first rows takes at the most, in a process of its own."""
+    """MiB that reading the first rows takes beyond 10,000 of them, in a process of its own."""
     script = """
 import resource, sys
 import sqlalchemy as sa

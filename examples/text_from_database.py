@@ -1,6 +1,6 @@
 """Which language is a surname from? Text out of a database, predictions back into it.
 
-It runs on SQLite as it is, and with --url on any database that SQLAlchemy knows:
+It runs on SQLite as it is, and with --url on PostgreSQL and MariaDB:
 
     python examples/text_from_database.py --url postgresql://user@host/database
 """
@@ -11,7 +11,6 @@ from pathlib import Path
 
 import sqlalchemy as sa
 import torch
-from ignite.metrics import Accuracy
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -19,7 +18,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from fireworks import Message, create_evaluator, create_table, create_trainer, train_test_split
+from fireworks import Message, create_table, create_trainer, train_test_split
+from fireworks.database import connect
 from fireworks.sources import (
     BatchingSource,
     LabelerSource,
@@ -53,14 +53,16 @@ def newsgroups(most: int) -> list[tuple[str, str]]:
     from sklearn.datasets import fetch_20newsgroups
 
     posts = fetch_20newsgroups(subset="all", remove=("headers", "footers", "quotes"))
-    pairs = [(text.strip()[:LONGEST], posts.target_names[label])
-             for text, label in zip(posts.data, posts.target) if text.strip()]  # fmt: skip
-    return pairs[: most * len(posts.target_names)]
+    labels = [posts.target_names[each] for each in posts.target]
+    pairs = [
+        (text.strip()[:LONGEST], label) for text, label in zip(posts.data, labels, strict=True)
+    ]
+    return [each for each in pairs if each[0]][: most * len(posts.target_names)]
 
 
 def load(pairs: list[tuple[str, str]], url: str) -> None:
     """Write the corpus into a table of the database."""
-    texts, labels = zip(*pairs)
+    texts, labels = zip(*pairs, strict=True)
     rows = Message({"id": range(len(pairs)), "text": list(texts), "label": list(labels)})
     table = create_table("texts", rows, url)
     writer = MessageSource(rows) >> BatchingSource(4_096) >> WriterSource(table, url)
@@ -78,6 +80,7 @@ class Reader(nn.Module):
         self.classify = nn.Sequential(nn.Dropout(0.4), nn.Linear(2 * width, labels))
 
     def forward(self, text: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
+        """Return a score for each label, shape (rows, labels); ``text`` is padded with zeros."""
         packed = pack_padded_sequence(self.embed(text), length.cpu(), True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
         is_padding = torch.arange(states.shape[1], device=length.device) >= length[:, None]
@@ -95,8 +98,7 @@ def main() -> None:
     url = options.url
 
     Path("runs").mkdir(exist_ok=True)
-    engine = sa.create_engine(url)
-    if not sa.inspect(engine).has_table("texts"):
+    if not sa.inspect(connect(url, create=True)).has_table("texts"):
         load((surnames if options.corpus == "surnames" else newsgroups)(options.most), url)
 
     # The rows stay in the database: every batch is read when it is needed.

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 (documented once, on Database)
 """Three databases with the same table, and what one would write by hand with their drivers."""
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class Database(ABC):
         connection.commit()
         connection.close()
 
+    @abstractmethod
     def close(self) -> None:
         """Remove it."""
 
