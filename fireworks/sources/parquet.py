@@ -74,7 +74,7 @@ class ParquetSource(GroupedFileSource):
                 yield pa.Table.from_batches([batch])
 
     @cached_property
-    def _footers(self) -> OrderedDict[str, parquet.FileMetaData]:
+    def _footers(self) -> OrderedDict[str, Any]:
         """The footers read last, so that a group can be read without reading one again."""
         return OrderedDict()
 
