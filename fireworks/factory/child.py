@@ -25,6 +25,7 @@ import torch
 from fireworks.factory import linux
 from fireworks.factory.lifeline import end_with
 from fireworks.factory.outcome import run_train
+from fireworks.factory.shared_data import map_shared
 from fireworks.factory.transport import load_function
 from fireworks.factory.trial import Trial
 from fireworks.factory.wire import JSON, Pipe
@@ -60,6 +61,7 @@ def _run_attempt(pipe: Pipe, job: JSON, pickle: int | None) -> bool:
     _set_threads(job["threads"])
     _set_seed(job["seed"])
     memory = linux.anonymous_memory(os.getpid())
+    data = map_shared(job.get("data"))  # before the limit: to map it takes none of the memory
     if job.get("memory") is not None:
         _limit_memory(job["memory"])
     threads = threading.active_count()
@@ -68,7 +70,7 @@ def _run_attempt(pipe: Pipe, job: JSON, pickle: int | None) -> bool:
     def load() -> Callable[..., Any]:
         return _train(tuple(job["train"]) if job["train"] else None, pickle)
 
-    outcome = run_train(load, Trial(job, pipe), job)
+    outcome = run_train(load, Trial(job, pipe, data), job)
     stays = bool(job.get("stay")) and outcome["end"] in ("completed", "pruned", "paused")
     if stays:
         gc.collect()

@@ -33,6 +33,7 @@ from fireworks.factory.resuming import (
     refuse_changes,
 )
 from fireworks.factory.samplers import make_pruning
+from fireworks.factory.shared_data import SharedData
 from fireworks.factory.slots import Slots
 from fireworks.factory.sweep import Settings, Sweep
 from fireworks.factory.transport import Transport
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fireworks.message import Message
+
 
 _Handler = TypeVar("_Handler", bound=Callable[..., Any])
 
@@ -87,6 +89,8 @@ class Factory:
         memory_limit: Bytes that an attempt may take beyond what its process begins with; it fails
             then. None: no limit.
         grace: Seconds that a trial has to end by itself when it is stopped.
+        data: A Message, or several by name, too large to be loaded by every trial: written once,
+            and mapped into the memory of each as ``trial.data``.
         backend: What runs the attempts, in place of ``isolation``. It stays open, and may serve
             another Factory afterwards.
 
@@ -122,6 +126,7 @@ class Factory:
         progress_limit: float | None = None,
         memory_limit: int | None = None,
         grace: float = 10.0,
+        data: Message | Mapping[str, Message] | None = None,
         backend: Backend | None = None,
     ) -> None:
         self._train = as_train(train, evaluate)
@@ -154,6 +159,8 @@ class Factory:
             self._load_model,
         )
         self._sweep = Sweep(self._proposals, settings, slots, self._fire)
+        self._data = data
+        self._sweep.shared = None if data is None else SharedData(data)
         self._given = {"seed": seed, "ordered": ordered}
         self._recorded = describe_sweep(
             self._goal,
@@ -316,6 +323,8 @@ class Factory:
         if self._owns_backend and self._backend is not None:
             self._backend.close()
             self._backend, self._owns_backend = None, False
+        if self._sweep.shared is not None:
+            self._sweep.shared.close()
         if self._owns_experiment and isinstance(self._experiment, Experiment):
             self._experiment.__exit__(kind, error, trace)  # an error is recorded as its end
             self._owns_experiment, self._closed = False, True
@@ -455,7 +464,7 @@ class Factory:
         return to_table(self._sweep.records, self._goal, rows)
 
     def _load_model(self, record: TrialRecord) -> Any:
-        return load_model(self._train, record, self.experiment.path)
+        return load_model(self._train, record, self.experiment.path, self._data)
 
     def _fire(self, event: FactoryEvents, record: TrialRecord | None = None) -> None:
         self._trial = record

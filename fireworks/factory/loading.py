@@ -28,7 +28,10 @@ class ModelMade(BaseException):
 
 
 def load_model(
-    train: Callable[[Trial], Any], record: TrialRecord, run: Path
+    train: Callable[[Trial], Any],
+    record: TrialRecord,
+    run: Path,
+    data: Any = None,
 ) -> Module | dict[str, Module]:
     """Call ``train`` until it attaches its trainer, and give the model its trained weights.
 
@@ -36,6 +39,7 @@ def load_model(
         train: What made the model.
         record: The trial.
         run: The experiment's folder.
+        data: What the trials of the sweep share.
 
     Returns:
         The model, in evaluation mode; where there are several, a dict of them by name.
@@ -63,7 +67,7 @@ def load_model(
             "load": os.fspath(path),
         }
         try:
-            train(Trial(job, Pipe(theirs)))
+            train(Trial(job, Pipe(theirs), data))
         except ModelMade as made:
             saved = read_state(path)["parts"]
             models = {name: part for name, part in made.parts.items() if name.startswith("model")}

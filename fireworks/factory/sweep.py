@@ -22,6 +22,7 @@ from fireworks.factory.linux import attempt_token, kill_marked, run_token
 from fireworks.factory.proposals import Proposals
 from fireworks.factory.proposers import EndSearch
 from fireworks.factory.records import TrialRecord
+from fireworks.factory.shared_data import SharedData
 from fireworks.factory.slots import Slots
 from fireworks.factory.wire import JSON
 from fireworks.record.checkpoints import position_to_go_on_from
@@ -87,6 +88,7 @@ class Sweep:
         self._goal = self.records.goal
         self._fire = fire
         self._slots = slots
+        self.shared: SharedData | None = None  # what all trials read
         self._queue: deque[TrialRecord] = deque()  # waiting for another attempt
         self._running: dict[str, _Running] = {}
         self._notices: deque[Notice] = deque()  # heard and not yet acted upon
@@ -244,6 +246,7 @@ class Sweep:
             "devices": devices,
             "memory": self.settings.limits.memory,
             "progress": self.settings.limits.progress_interval,
+            "data": self.shared and self.shared.write(self._experiment.path),
             "train": self._train,
             "objective": self._goal.metrics,
         }

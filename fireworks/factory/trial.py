@@ -49,13 +49,14 @@ class Trial:
             torch's generators are seeded with it already.
     """
 
-    def __init__(self, job: JSON, pipe: Pipe) -> None:
+    def __init__(self, job: JSON, pipe: Pipe, data: Any = None) -> None:
         self.params: Mapping[str, Any] = MappingProxyType(_Params(job["params"]))
         self.number: int = job["trial"]
         self.attempt: int = job["attempt"]
         self.seed: int = job["seed"]
         self._experiment_path: str = job["experiment"]
         self._pipe = pipe
+        self._data = data
         self._process = os.getpid()
         self._lock = Lock()
         self._reported: set[int] = set()
@@ -68,6 +69,20 @@ class Trial:
 
     def __repr__(self) -> str:
         return f"<Trial {self.number}, attempt {self.attempt}: {dict(self.params)}>"
+
+    @property
+    def data(self) -> Any:
+        """What ``Factory(..., data=...)`` was given: a Message, or a dict of them by name.
+
+        It is mapped into this process's memory from a file that all trials share; what is written
+        to it stays in this process.
+
+        Raises:
+            WrongValue: The sweep was given none.
+        """
+        if self._data is None:
+            raise WrongValue("the sweep has no data: pass it, as Factory(train, data=message, …)")
+        return self._data
 
     @cached_property
     def experiment(self) -> Experiment:
