@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,23 +38,20 @@ class Keys:
         self.cells = cells
         self._columns = columns
         self._dialect = dialect
-        self._digest: str | None = None
 
     def __len__(self) -> int:
         return len(self.cells)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What two equal lists of keys share."""
-        if self._digest is None:
-            digest = hashlib.blake2b(digest_size=12)
-            for column in self.cells.stored.values():
-                for part in _bytes(column):
-                    digest.update(part)
-            self._digest = digest.hexdigest()
-        return self._digest
+        digest = hashlib.blake2b(digest_size=12)
+        for column in self.cells.stored.values():
+            for part in _bytes(column):
+                digest.update(part)
+        return digest.hexdigest()
 
-    @property
+    @cached_property
     def last(self) -> list[Any] | None:
         """The last key, as JSON holds it; None where there are no rows."""
         if not len(self):

@@ -218,13 +218,7 @@ class TableSource(Source):
                 return
             self._keys = self._scanned()
             self._is_stale = False
-            kept = old.shared(self._keys)
-        if kept < max(len(old), len(self._keys)):
-            _log.info(
-                "%r has %d rows in epoch %d, %d before", self, len(self._keys), run.epoch, len(old)
-            )
-            for source in self.outputs:
-                source.rows_moved(kept)
+        self._tell_moved(old)
 
     def own_state(self) -> dict[str, Any] | None:
         """Return how many keys there are, the last, a digest of all, and their epoch."""
@@ -251,7 +245,9 @@ class TableSource(Source):
                 "were added or deleted: begin the epoch anew."
             )
         with self._lock:
-            self._keys, self._epoch, self._is_stale = found, state["epoch"], False
+            old, self._keys = self._keys, found
+            self._epoch, self._is_stale = state["epoch"], False
+        self._tell_moved(old)
 
     def _is_read(self) -> bool:
         return any(not run.ended for run in self._runs)
@@ -264,14 +260,23 @@ class TableSource(Source):
             if self._keys is None or (self._is_stale and not self._is_read()):
                 old, self._keys = self._keys, self._scanned()
                 self._is_stale = False
-                kept = 0 if old is None else old.shared(self._keys)
             else:
                 return self._keys
             keys = self._keys
-        if old is not None:
-            for source in self.outputs:
-                source.rows_moved(kept)
+        self._tell_moved(old)
         return keys
+
+    def _tell_moved(self, old: Keys | None) -> None:
+        """Tell sources downstream from which row on the rows are others than before."""
+        keys = self._keys
+        if old is None or keys is None:
+            return
+        kept = old.shared(keys)
+        if kept == len(old) == len(keys):
+            return
+        _log.info("%r has %d rows in epoch %d, %d before", self, len(keys), self._epoch, len(old))
+        for source in self.outputs:
+            source.rows_moved(kept)
 
     def _scanned(self, until: Sequence[Any] | None = ()) -> Keys:
         return self._with_connection(

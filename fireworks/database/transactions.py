@@ -31,6 +31,7 @@ class Transaction:
         self._engine = engine
         self._table = table
         self._open: sa.Connection | None = None
+        self._has_changes = False
         self._end: weakref.finalize[..., Any] | None = None
 
     @property
@@ -52,6 +53,7 @@ class Transaction:
         try:
             with self._savepoint(connection):
                 write(connection, rows)
+            self._has_changes = True
         except misfits.BAD_VALUES as error:
             if misfits.is_ours(error):
                 raise
@@ -61,6 +63,8 @@ class Transaction:
                     self._engine, self._table, rows, write, error, connection=connection
                 )
             raise refusal or self._refused_because(error) from error
+        finally:
+            self._close_if_unchanged()
 
     def execute(self, statement: sa.UpdateBase) -> int:
         """Make a change by one statement; return how many rows it concerned.
@@ -72,10 +76,14 @@ class Transaction:
         connection = self._begun()
         try:
             with self._savepoint(connection):
-                return connection.execute(statement).rowcount
+                done = connection.execute(statement).rowcount
+            self._has_changes = True
+            return done
         except DBAPIError as error:
             refusal = self._refusal(error, 0)
             raise refusal or self._refused_because(error) from error
+        finally:
+            self._close_if_unchanged()
 
     def commit(self) -> None:
         """Make all changes since the last commit last.
@@ -133,7 +141,7 @@ class Transaction:
             try:
                 savepoint.rollback()
             except DBAPIError:
-                # SQLite ends the whole transaction when its disk is full, a server that is gone too.
+                # SQLite ends the whole transaction when its disk is full; a lost server, too.
                 self._close()
                 error.add_note("Everything since the last commit is undone.")
             raise
@@ -156,7 +164,13 @@ class Transaction:
             f"The database refused to change {self._table.name!r}, and did not: {said}."
         )
 
+    def _close_if_unchanged(self) -> None:
+        """Hold no lock for a first change that was refused."""
+        if not self._has_changes:
+            self._close()
+
     def _close(self) -> None:
+        self._has_changes = False
         end, self._open, self._end = self._end, None, None
         if end is not None:
             end()

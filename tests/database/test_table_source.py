@@ -7,6 +7,7 @@ import os
 import pickle
 import tracemalloc
 import uuid
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -49,7 +50,7 @@ def execute(engine: sa.Engine, sql: str, **values: object) -> None:
         connection.execute(sa.text(sql), values)
 
 
-def ids(source: object) -> list[int]:
+def ids(source: Iterable[Message]) -> list[int]:
     return [number for batch in source for number in batch["id"].tolist()]
 
 
@@ -540,6 +541,10 @@ class TestSQLiteFiles:
         with source:
             source.insert(make_row(8))
         assert len(source) == 5
+        with pytest.raises(WrongValue):
+            source.insert(make_row(8))
+        with other:  # what was refused holds no lock
+            other.insert(make_row(9))
 
     def test_a_file_that_may_only_be_read(self, file):
         engine = sa.create_engine(f"sqlite:///{file}", poolclass=sa.NullPool)
