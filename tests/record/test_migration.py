@@ -16,7 +16,8 @@ def as_first_version(path: Path) -> None:
     connection = sqlite3.connect(path / "experiment.sqlite")
     connection.executescript(
         "DROP TABLE sweep_state; DROP TABLE sweep_trials; DROP TABLE media; "
-        "ALTER TABLE reports DROP COLUMN seq; ALTER TABLE artifacts DROP COLUMN seq; PRAGMA user_version = 1"
+        "ALTER TABLE reports DROP COLUMN seq; ALTER TABLE artifacts DROP COLUMN seq; "
+        "PRAGMA user_version = 1"
     )
     connection.close()
 
