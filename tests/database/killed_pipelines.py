@@ -25,7 +25,7 @@ from fireworks.database import QuerySource, TableSource, WriterSource
 from fireworks.source import Source
 from fireworks.sources import BatchingSource, MapSource, MessageSource, ShufflerSource
 
-ROWS = 800
+ROWS = 600
 MESSAGE = Message({"id": np.arange(ROWS), "word": [f"w{i}" for i in range(ROWS)]})
 
 
