@@ -110,14 +110,11 @@ def _bound(
     process = type_.bind_processor(dialect)
     if process is None or isinstance(type_, sa.Boolean):  # the cells are booleans already
         return cells
-    if isinstance(type_, sa.DateTime) and process(_SAMPLE_TIME) == _as_text(_SAMPLE_TIME):
-        return [cell if cell is None else _as_text(cell) for cell in cells]  # ten times faster
+    if isinstance(type_, sa.DateTime) and process(_SAMPLE_TIME) == str(_SAMPLE_TIME):
+        # As SQLAlchemy has SQLite store times unless it is told otherwise, ten times faster; those
+        # with a zone are in UTC.
+        return pa.array(cells, pa.timestamp("us")).cast(pa.string()).to_pylist()
     return [process(cell) for cell in cells]
-
-
-def _as_text(time: datetime.datetime) -> str:
-    """Return a time as SQLAlchemy has SQLite store it, unless it is told otherwise."""
-    return time.replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
 _SAMPLE_TIME = datetime.datetime(2026, 1, 2, 3, 4, 5, 6)
