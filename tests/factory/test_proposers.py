@@ -19,8 +19,8 @@ from optuna.distributions import (
 
 from fireworks.errors import WrongType, WrongValue
 from fireworks.factory import EndSearch, Grid, Proposer, Random, TrialRecord
-from fireworks.factory.proposers import as_proposer
 from fireworks.factory.goal import as_goal
+from fireworks.factory.proposers import as_proposer
 from fireworks.factory.pruning import Pruning
 
 MAXIMIZE = as_goal("accuracy", None)
