@@ -162,6 +162,6 @@ def test_a_trial_that_is_asked_to_end_takes_a_checkpoint_first(
     assert factory.trials["attempts"].tolist() == [2]
     assert len(begun) == 1 and 0 < begun[0] < 600
     reasons = experiment.sql("SELECT reason, exit_code FROM attempts ORDER BY number")
-    assert reasons["reason"][0] == "over its time limit of 3 s"
+    assert reasons["reason"].tolist()[0] == "over its time limit of 3 s"
     rows = experiment.sql("SELECT step FROM metric WHERE name = 'train/loss' ORDER BY step")
     assert rows["step"].tolist() == list(range(1, 601))
