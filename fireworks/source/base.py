@@ -49,6 +49,13 @@ class _NumRowsOfTheInput:
         )
 
 
+WAYS_OUT = (
+    "Files of lines, filters and routes are scanned once by Graph(source).prepare(), and then it "
+    "works; of any other stream hold the rows in memory: MessageSource(source.read_all())."
+)
+"""What to do where rows are needed by index and there is a stream."""
+
+
 class Source(Node):
     """A table of rows that may not exist yet; it reads from its inputs, lazily.
 
@@ -431,7 +438,7 @@ class Source(Node):
                 )
             raise WrongType(
                 f"{self!r} is a stream: it has no length, and its rows cannot be asked for by "
-                "index. Hold its rows in memory first: MessageSource(source.read_all())."
+                f"index. {WAYS_OUT}"
             )
 
     def _all_rows(self) -> Rows:

@@ -31,7 +31,7 @@ class MixSource(Source):
     Raises:
         WrongValue: A weight is negative or not finite, or all are 0; (when read) weights and
             inputs have different names.
-        WrongType: The seed is no integer.
+        WrongType: The seed is no integer, or the weights are no mapping.
     """
 
     needs_inputs = True
@@ -48,6 +48,10 @@ class MixSource(Source):
         super().__init__(inputs=inputs, name=name)
         if not isinstance(seed, int | np.integer) or seed < 0:
             raise WrongType(f"MixSource needs a seed, an integer from 0; it got {seed!r}.")
+        if not isinstance(weights, Mapping):
+            raise WrongType(
+                f"weights name the inputs, as in {{'a': 1, 'b': 2}}; they are {weights!r}."
+            )
         values = np.array(list(weights.values()), float)
         if not len(values) or not np.isfinite(values).all() or values.min() < 0 or not values.any():
             raise WrongValue(f"weights are numbers from 0, not all 0; they are {dict(weights)}.")

@@ -10,6 +10,7 @@ import numpy as np
 
 from fireworks.errors import WrongType, WrongValue
 from fireworks.source import Reader, Rows, Run, Source
+from fireworks.source.base import WAYS_OUT
 from fireworks.source.reading import checked, extremes
 from fireworks.source.rings import Flow, Position
 from fireworks.sources.permutation import KeyedPermutation, StoredPermutation, permutation
@@ -74,7 +75,7 @@ class ShufflerSource(Source):
         if self.window is None:
             raise WrongType(
                 f"{self!r} has a stream as its input, whose rows cannot be reached by index. Give "
-                "it a window=, or hold the rows in memory: MessageSource(source.read_all())."
+                f"it a window=. {WAYS_OUT}"
             )
         number = 0 if start is None else start["window"]
         rows = Reader(run, self.input, None if start is None else start["input"], reader=self)
