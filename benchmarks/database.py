@@ -64,8 +64,10 @@ def measure(database: Database, values: dict[str, Any], rounds: int) -> None:
 
     report("one epoch in order", sequential(database, num_rows))
     peaks = [peak(database, limit) for limit in (num_rows // 4, num_rows)]
-    print(f"\nPeak memory beyond that of reading 10,000 rows: {peaks[1]:.0f} MiB, of a quarter of the rows "
-          f"{peaks[0]:.0f} MiB.")  # fmt: skip
+    print(
+        f"\nPeak memory beyond that of reading 10,000 rows: {peaks[1]:.0f} MiB, of a quarter of "
+        f"the rows {peaks[0]:.0f} MiB."
+    )
     report(f"one shuffled epoch in batches of {BATCH}", shuffled(database, num_rows))
     report("insert", inserting(database, values, rows))
 
