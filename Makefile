@@ -18,7 +18,7 @@ check:
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/pyright
 	$(VENV)/bin/pyright --project tests
-	$(VENV)/bin/pytest --cov --cov-report=term:skip-covered
+	$(VENV)/bin/pytest --numprocesses=2 --dist=loadscope --cov --cov-report=term:skip-covered
 
 # PostgreSQL, MariaDB and Chromium, which tests start.
 servers:
