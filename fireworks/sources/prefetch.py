@@ -91,7 +91,7 @@ class Prefetcher:
 
     def _start(self) -> None:
         if self._thread is None and len(self._next()):
-            self._thread = threading.Thread(target=self._work, name="prefetch", daemon=True)
+            self._thread = threading.Thread(target=self._work, name="prefetch")
             self._thread.start()
 
     def _next(self) -> Rows:
@@ -113,7 +113,9 @@ class Prefetcher:
                 self._working = None
                 self._condition.notify_all()
                 rows = self._next()
-                if not len(rows):
+                # No daemon: one that still computes while Python ends would abort the process. It
+                # ends by itself then, after what it reads just now.
+                if not len(rows) or not threading.main_thread().is_alive():
                     self._thread = None
                     return
                 self._passed += len(rows)

@@ -50,7 +50,7 @@ def grown(data, one: Modelled) -> Modelled:
     possible = ["batch", "filter", "branch"]
     if indexed and n:
         possible += ["shuffle", "cache", "subset"]
-    if indexed:
+    if indexed and len(one.epochs) >= 2 * EPOCHS:  # each repeat takes two of them for one
         possible += ["repeat"]
     kind = data.draw(st.sampled_from(possible))
     source, epochs = one.source, one.epochs
