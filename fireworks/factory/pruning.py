@@ -33,12 +33,13 @@ class _Window(InMemoryStorage):
 
     def begin_trial(self, study_id: int, told: int, system_attrs: Mapping[str, Any]) -> int:
         """Add a running trial; returns its id."""
-        trial = self.create_new_trial(
-            study_id, create_trial(state=TrialState.RUNNING, system_attrs=dict(system_attrs))
-        )
-        # Every change makes another object: this one stays as it is.
+        trial = self.create_new_trial(study_id, create_trial(state=TrialState.RUNNING))
+        # Every change makes another object: this one stays as it is, and without what the pruner
+        # notes later, or noted in an earlier process: decisions that may not see it do not.
         self._blank.append(self.get_trial(trial))
         self.told[trial] = told
+        for key, value in system_attrs.items():
+            self.set_trial_system_attr(trial, key, value)
         return trial
 
     def reset_trial(self, trial: int) -> None:
