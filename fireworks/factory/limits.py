@@ -46,6 +46,7 @@ class _Watched:
     began: float
     alive: float  # its last sign of life
     memory: MemoryOf | None = None
+    is_over: bool = False  # over the memory limit, when it was sampled last
     pid: int = 0
 
 
@@ -136,7 +137,9 @@ class Watch:
         if limit is None or watched.memory is None:
             return None
         size = watched.memory.measure(limit)
-        if size <= limit:
+        # Twice in a row: a process that is just ending, or being replaced, can look huge once.
+        was_over, watched.is_over = watched.is_over, size > limit
+        if not (was_over and watched.is_over):
             return None
         return f"over its memory limit of {limit / 1e6:,.0f} MB: it took {size / 1e6:,.0f} MB"
 
