@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from types import TracebackType
 
 
 class BareForkServer:
@@ -25,12 +24,7 @@ class BareForkServer:
     def __enter__(self) -> BareForkServer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.sql import visitors
 
-from fireworks.database.predicates import condition
+from fireworks.database.predicates import check_named, condition
 from fireworks.database.selects import Query, Rows, analysed, checked, is_in, order_of
 from fireworks.errors import ColumnNotFound, WrongType, WrongValue, suggest
 
@@ -80,18 +80,8 @@ def _expression(given: Filter, rows: Rows) -> Condition:
                 f"The query has no column {column!r}.{suggest(column, rows.shown)}"
             )
         column = rows.columns[column]
-        if predicate is None:
-            raise WrongValue(
-                f"filter({given[0]!r}) needs a predicate and values: filter({given[0]!r}, '>', 0)."
-            )
-    # Attributes of mapped classes become expressions here.
-    expression: Any = getattr(column, "__clause_element__", lambda: column)()
-    if not isinstance(expression, sa.ColumnElement):
-        raise WrongType(
-            "filter takes the name of a column with a predicate, or an SQLAlchemy expression, not "
-            f"{expression!r}."
-        )
-    return expression if predicate is None else condition(expression, predicate, values)
+        check_named(given[0], predicate)
+    return condition(column, predicate, values)
 
 
 def _moved(expression: Condition, rows: Rows) -> Condition:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from fireworks.errors import WrongValue, suggest
+from fireworks.errors import WrongType, WrongValue, suggest
 
 Column = sa.ColumnElement[Any]
 
@@ -34,12 +34,28 @@ PREDICATES: dict[str, tuple[int, Callable[..., sa.ColumnElement[bool]]]] = {
 """How many values each predicate takes, and what it makes of a column and these."""
 
 
-def condition(column: Column, predicate: str, values: Sequence[Any]) -> sa.ColumnElement[bool]:
+def condition(given: Any, predicate: str | None, values: Sequence[Any]) -> sa.ColumnElement[bool]:
     """Return a condition as SQL, with the values as bound parameters.
 
+    Args:
+        given: A column or other expression, or an attribute of a mapped class; without a
+            predicate, the condition itself.
+        predicate: The predicate's name.
+        values: What it compares with.
+
     Raises:
+        WrongType: It is no expression.
         WrongValue: There is no such predicate, or it takes another number of values.
     """
+    # Attributes of mapped classes become expressions here.
+    column: Any = getattr(given, "__clause_element__", lambda: given)()
+    if not isinstance(column, sa.ColumnElement):
+        raise WrongType(
+            "a condition is the name of a column with a predicate, or an SQLAlchemy expression, "
+            f"not {column!r}."
+        )
+    if predicate is None:
+        return column
     if predicate not in PREDICATES:
         raise WrongValue(f"There is no predicate {predicate!r}.{suggest(predicate, PREDICATES)}")
     number, made = PREDICATES[predicate]
@@ -55,6 +71,14 @@ def condition(column: Column, predicate: str, values: Sequence[Any]) -> sa.Colum
             )
         return made(column, [_plain(each) for each in values[0]])
     return made(column, *map(_plain, values))
+
+
+def check_named(name: str, predicate: str | None) -> None:
+    """Refuse a column that is named without saying what it is to fulfil."""
+    if predicate is None:
+        raise WrongValue(
+            f"filter({name!r}) needs a predicate and values: filter({name!r}, '>', 0)."
+        )
 
 
 def _plain(value: Any) -> Any:

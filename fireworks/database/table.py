@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
@@ -27,11 +26,11 @@ from fireworks.database.engine import (
 )
 from fireworks.database.held import HeldConnections
 from fireworks.database.keys import Keys, scan
-from fireworks.database.predicates import condition
+from fireworks.database.predicates import check_named, condition
 from fireworks.database.retrying import RECONNECT, Attempts
 from fireworks.database.selects import analysed
 from fireworks.database.transactions import Transaction
-from fireworks.errors import RowsVanished, StateMismatch, WrongType, WrongValue
+from fireworks.errors import RowsVanished, StateMismatch, WrongValue
 from fireworks.message import Message
 from fireworks.source import OnError, Retry, Rows, Run, Source
 
@@ -188,19 +187,8 @@ class TableSource(Source):
     def _condition(self, column: Any, predicate: str | None, values: Sequence[Any]) -> Condition:
         if isinstance(column, str):
             (column,) = columns_named(self.table, [column])
-            if predicate is None:
-                raise WrongValue(
-                    f"filter({str(column.name)!r}) needs a predicate and values: "
-                    f"filter({str(column.name)!r}, '>', 0)."
-                )
-        # Attributes of mapped classes become expressions here.
-        expression: Any = getattr(column, "__clause_element__", lambda: column)()
-        if not isinstance(expression, sa.ColumnElement):
-            raise WrongType(
-                "a condition is the name of a column with a predicate, or an SQLAlchemy "
-                f"expression, not {expression!r}."
-            )
-        return expression if predicate is None else condition(expression, predicate, values)
+            check_named(str(column.name), predicate)
+        return condition(column, predicate, values)
 
     # -- which rows there are ---------------------------------------------------------------------
 
@@ -408,12 +396,7 @@ class TableSource(Source):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
             self.commit()
         else:

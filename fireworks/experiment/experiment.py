@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 from fireworks.errors import ExperimentReadOnly, WrongValue
@@ -328,12 +327,7 @@ class Experiment(Logged):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
         self.close(lifetime.status_after(error))
 
     def __repr__(self) -> str:

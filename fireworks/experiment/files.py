@@ -10,7 +10,6 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self, final
 
 from fireworks.errors import WrongValue
@@ -82,12 +81,7 @@ class _Replacement(io.BufferedWriter):
         finally:
             self._temporary.unlink(missing_ok=True)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
         self.close() if error is None else self.discard()
 
 
@@ -102,12 +96,7 @@ class _ReplacementText(io.TextIOWrapper):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
         if error is not None:
             self._replacement.discard()
             with contextlib.suppress(ValueError):  # text still buffered has nowhere to go

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import Any, cast
 
+from fireworks.factory.transport import names_used
+
 _MOST_LINES = 12  # of a difference that are shown
 
 
@@ -68,7 +70,7 @@ def _used(value: FunctionType | type) -> Iterator[object]:
     for each in functions:
         if not isinstance(each, FunctionType):
             continue
-        for name in _names(each.__code__):
+        for name in names_used(each.__code__):
             if name in each.__globals__:
                 yield each.__globals__[name]
         for cell in each.__closure__ or ():
@@ -76,14 +78,6 @@ def _used(value: FunctionType | type) -> Iterator[object]:
                 yield cell.cell_contents
             except ValueError:  # a variable that is not assigned yet
                 continue
-
-
-def _names(code: CodeType) -> set[str]:
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            names |= _names(constant)
-    return names
 
 
 def _is_users(value: FunctionType | type) -> bool:

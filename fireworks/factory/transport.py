@@ -186,7 +186,7 @@ def _variables(function: object) -> Iterator[tuple[str, object]]:
                 strict=True,
             )
         )
-        for name in _names(current.__code__):
+        for name in names_used(current.__code__):
             if name in current.__globals__:
                 found[name] = current.__globals__[name]
         for name, value in found.items():
@@ -199,9 +199,10 @@ def _variables(function: object) -> Iterator[tuple[str, object]]:
                 yield name, value
 
 
-def _names(code: CodeType) -> set[str]:
+def names_used(code: CodeType) -> set[str]:
+    """The global names and attributes that code uses, functions inside it included."""
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            names |= _names(constant)
+            names |= names_used(constant)
     return names

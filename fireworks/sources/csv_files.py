@@ -13,13 +13,13 @@ from fireworks.source import OnError
 from fireworks.sources import column_kinds
 from fireworks.sources.column_kinds import ArrowSchema, ArrowTable, Types
 from fireworks.sources.file_listing import DataFile, Paths
-from fireworks.sources.record_files import RecordFileSource
+from fireworks.sources.inferred_columns import InferringSource
 from fireworks.sources.records import Block, Split, csv_split, quote_left_open
 
 _WORTH_THREADS = 2**18
 
 
-class CSVSource(RecordFileSource):
+class CSVSource(InferringSource):
     """The rows of CSV files: a stream, and indexed once `prepare` has scanned them.
 
     Cells may be quoted and hold newlines; empty lines are no rows. The types that are not declared

@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.json as json
 
 from fireworks.sources.column_kinds import ArrowSchema, ArrowTable
-from fireworks.sources.record_files import RecordFileSource
+from fireworks.sources.inferred_columns import InferringSource
 from fireworks.sources.records import Split, line_ends
 
 _WORTH_THREADS = 2**18
 
 
-class JSONLinesSource(RecordFileSource):
+class JSONLinesSource(InferringSource):
     """The rows of JSON lines files: a stream, and indexed once `prepare` has scanned them.
 
     Each line is an object, whose keys are the columns; empty lines are no rows. The types that are

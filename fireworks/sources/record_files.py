@@ -88,9 +88,9 @@ class RecordFileSource(Source):
             pyarrow.ArrowInvalid: As above.
         """
 
-    def _infer(self, data: bytes, head: Any) -> ArrowTable:
-        """Parse the first records with all their columns, the types of some declared."""
-        raise NotImplementedError
+    @abstractmethod
+    def _settle(self) -> ArrowSchema:
+        """Return the columns to read."""
 
     def _head(self, file: DataFile, first: Block) -> tuple[int, Any]:
         """Return how many bytes the head of a file takes, and what it says.
@@ -100,25 +100,6 @@ class RecordFileSource(Source):
             first: Its first records, the head among them.
         """
         return 0, None
-
-    def _settle(self) -> ArrowSchema:
-        """Return the columns to read, from the first block of the files."""
-        for file in self.files:
-            for block in self._blocks_of(file):
-                table = self._inferred(block)
-                if table is not None:
-                    names = table.column_names
-                    column_kinds.check_columns(self.columns or [], names, file, "columns=")
-                    column_kinds.check_columns(self._types, names, file, "types=")
-                    return column_kinds.settled(table.select(self.columns or names), self._types)
-        return self._settle_empty()
-
-    def _settle_empty(self) -> ArrowSchema:
-        """Return the columns to read where no file has a record."""
-        raise DamagedFile(
-            f"{self.files[0]}{' and the other files' if len(self.files) > 1 else ''}: no record, "
-            "so the columns are not known."
-        )
 
     # -- what a source is -------------------------------------------------------------------------
 
@@ -347,36 +328,6 @@ class RecordFileSource(Source):
         except UnicodeDecodeError as undecodable:
             error = undecodable
         return malformed.reason(error)
-
-    def _inferred(self, block: Block) -> ArrowTable | None:
-        """Parse the first block with all its columns; None where no record of it is any good."""
-        block = block.without_blank_lines()
-        _, _, head = self._head_of(block.file)
-        good: set[int] = set(range(len(block.ends)))
-
-        def convert(data: bytes, count: int) -> ArrowTable:
-            data.decode(self.encoding)  # Arrow would take undecodable cells as bytes
-            table = self._infer(self._as_utf8(data), head)
-            malformed.check_count(table, count)
-            return table
-
-        def refuse(record: int, error: Exception) -> None:
-            if self.on_error != "skip":
-                reason = self._explained(block.part(record, record + 1), error)
-                self._refuse(block.file, block.line_of(record), reason)
-            good.discard(record)  # it is noted as skipped when it is read
-
-        tables = malformed.sieve(block, convert, refuse)
-        if len(tables) < 2:
-            return tables[0] if tables else None
-        whole = b"".join(block.part(record, record + 1) for record in sorted(good))
-        try:
-            return convert(whole, len(good))
-        except malformed.BAD as error:
-            raise DamagedFile(
-                f"{block.file}, from line {block.line} on: {malformed.reason(error)}. The records "
-                "contradict each other; declare the column's type with types=."
-            ) from error
 
     def _as_utf8(self, data: bytes) -> bytes:
         return data if self.encoding == "utf-8" else data.decode(self.encoding).encode()
