@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from fireworks.factory.memory import MemoryOf
+from fireworks.factory.memory import MemoryOf, children_of_all
 from fireworks.factory.wire import JSON
 
 _SAMPLE_SECONDS = 0.25
@@ -45,9 +45,10 @@ class Limits:
 class _Watched:
     began: float
     alive: float  # its last sign of life
-    memory: MemoryOf | None = None
+    pid: int | None = None
+    baseline: int | None = None  # bytes that its process begins with
+    memory: MemoryOf | None = None  # once both are known
     is_over: bool = False  # over the memory limit, when it was sampled last
-    pid: int = 0
 
 
 @final
@@ -70,9 +71,11 @@ class Watch:
         self._attempts[attempt] = _Watched(latest, latest)
 
     def started(self, attempt: str, pid: int) -> None:
-        """An attempt has a process."""
-        if attempt in self._attempts:
-            self._attempts[attempt].pid = pid
+        """An attempt has a process; that may be told after its first words."""
+        watched = self._attempts.get(attempt)
+        if watched is not None:
+            watched.pid = pid
+            self._watch_memory(watched)
 
     def heard(self, attempt: str, message: JSON) -> None:
         """Any word of an attempt is a sign of life; with the first, its training begins."""
@@ -82,8 +85,8 @@ class Watch:
         watched.alive = time.monotonic()
         if "ready" in message:
             watched.began = watched.alive
-            if self._limits.memory is not None:
-                watched.memory = MemoryOf(watched.pid, message["ready"])
+            watched.baseline = message["ready"]
+            self._watch_memory(watched)
 
     def ended(self, attempt: str) -> None:
         """Watch it no more: it has ended, or was asked to."""
@@ -112,17 +115,24 @@ class Watch:
     def exceeded(self) -> Iterator[tuple[str, str]]:
         """The attempts that are over a limit, and over which; each once."""
         now = time.monotonic()
-        sample = self._limits.memory is not None and now >= self._next_sample
+        measured = any(each.memory for each in self._attempts.values())
+        sample = measured and now >= self._next_sample
+        children = children_of_all() if sample else {}
         for attempt, watched in list(self._attempts.items()):
             reason = self._over_time(watched, now)
             if reason is None and sample:
-                reason = self._over_memory(watched)
+                reason = self._over_memory(watched, children)
             if reason is not None:
                 del self._attempts[attempt]
                 yield attempt, reason
         if sample:
             took = time.monotonic() - now
             self._next_sample = now + max(_SAMPLE_SECONDS, took / _MOST_OF_THE_TIME)
+
+    def _watch_memory(self, watched: _Watched) -> None:
+        if self._limits.memory is None or watched.pid is None or watched.baseline is None:
+            return
+        watched.memory = MemoryOf(watched.pid, watched.baseline)
 
     def _over_time(self, watched: _Watched, now: float) -> str | None:
         trial, progress = self._limits.trial, self._limits.progress
@@ -132,12 +142,13 @@ class Watch:
             return f"no progress for {progress:g} s (no iteration, log or report)"
         return None
 
-    def _over_memory(self, watched: _Watched) -> str | None:
+    def _over_memory(self, watched: _Watched, children: Mapping[int, Sequence[int]]) -> str | None:
         limit = self._limits.memory
         if limit is None or watched.memory is None:
             return None
-        size = watched.memory.measure(limit)
-        # Twice in a row: a process that is just ending, or being replaced, can look huge once.
+        size = watched.memory.measure(limit, children)
+        # Twice in a row: what was just forked by `subprocess` lives in its parent's memory, which
+        # would count twice, until it is another program.
         was_over, watched.is_over = watched.is_over, size > limit
         if not (was_over and watched.is_over):
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import final
@@ -23,21 +24,27 @@ class MemoryOf:
         self._pid = pid
         self._baseline = baseline
 
-    def measure(self, limit: int) -> int:
+    def measure(self, limit: int, children: Mapping[int, Sequence[int]] | None = None) -> int:
         """Bytes beyond the baseline; exact where they may be more than the limit.
 
         What forked processes share is counted for each of them at first, which takes
-        microseconds; only what is over the limit then is measured page by page.
+        microseconds; only where that is over the limit, page by page: what a descendant shares
+        with others is then the first process's alone.
+
+        Args:
+            limit: Bytes.
+            children: What `children_of_all` has just returned, where it is known.
         """
-        pids = descendants(self._pid)
-        size = sum(max(0, anonymous_memory(pid) - self._baseline) for pid in pids)
-        if size <= limit or len(pids) == 1:
+        first, *others = descendants(self._pid, children)
+        own = max(0, anonymous_memory(first) - self._baseline)
+        size = own + sum(max(0, anonymous_memory(pid) - self._baseline) for pid in others)
+        if size <= limit or not others:
             return size
-        return min(size, sum(map(_proportional, pids)) - self._baseline)
+        return min(size, own + sum(map(_private, others)))
 
 
-def descendants(pid: int) -> list[int]:
-    """A process and all that descend from it, by the parents that ``/proc`` shows."""
+def children_of_all() -> dict[int, list[int]]:
+    """The children of each process of this machine, by their parents' pids."""
     children: dict[int, list[int]] = {}
     for name in os.listdir("/proc"):
         if name.isdigit():
@@ -46,16 +53,22 @@ def descendants(pid: int) -> list[int]:
                 # The name in parentheses may itself hold spaces and parentheses.
                 parent = int(content[content.rindex(b")") :].split()[2])
                 children.setdefault(parent, []).append(int(name))
+    return children
+
+
+def descendants(pid: int, children: Mapping[int, Sequence[int]] | None = None) -> list[int]:
+    """A process and all that descend from it, by the parents that ``/proc`` shows."""
+    children = children_of_all() if children is None else children
     found = [pid]
     for each in found:
         found.extend(children.get(each, ()))
     return found
 
 
-def _proportional(pid: int) -> int:
-    """Bytes of a process's anonymous pages, those that n processes share counted as one n-th."""
+def _private(pid: int) -> int:
+    """Bytes that a process has written to and shares with none."""
     with suppress(OSError):
         for line in Path("/proc", str(pid), "smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss_Anon:"):
+            if line.startswith("Private_Dirty:"):
                 return int(line.split()[1]) * 1024
     return 0

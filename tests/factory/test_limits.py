@@ -15,6 +15,8 @@ import pytest
 
 from fireworks.errors import WrongType, WrongValue
 from fireworks.factory import Factory, Grid, Trial
+from fireworks.factory.limits import Limits, Watch
+from fireworks.factory.linux import anonymous_memory
 from fireworks.factory.memory import MemoryOf, descendants
 
 Make = Callable[..., Factory]
@@ -148,6 +150,25 @@ def test_memory_counts_from_what_the_process_began_with_and_over_its_group(make:
         assert str(found[kind][1]).startswith("over its memory limit of 100 MB: "), found[kind]
     assert "MemoryError" in str(found["alone"][1])
     assert "it took 1" in str(found["together"][1])
+
+
+def test_an_attempt_that_speaks_before_its_start_is_told_is_not_taken_for_another() -> None:
+    """Of 300 short trials on a busy machine, three did."""
+    watch = Watch(Limits(memory=MB))
+    watch.submitted("a")
+    watch.heard("a", {"ready": anonymous_memory(os.getpid()) + 50 * MB})
+    assert watch.timeout() is None and list(watch.exceeded()) == []
+    watch.started("a", os.getpid())
+    for _ in range(2):
+        assert watch.timeout() is not None
+        assert list(watch.exceeded()) == []
+        time.sleep(watch.timeout() or 0)
+    kept = b"x" * 60 * MB
+    over: list[tuple[str, str]] = []
+    while not over:
+        time.sleep(watch.timeout() or 0)
+        over = list(watch.exceeded())
+    assert kept and over[0][0] == "a" and "over its memory limit of 1 MB: it took" in over[0][1]
 
 
 def test_memory_of_a_group_is_measured_exactly_where_it_matters() -> None:
