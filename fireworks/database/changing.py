@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fireworks.database.columns import column_cells
 from fireworks.database.engine import columns_named
 from fireworks.database.ordering import in_order
+from fireworks.database.parameters import column_cells
 from fireworks.database.transactions import Transaction
 from fireworks.errors import ColumnNotFound, WrongType, WrongValue
 from fireworks.message import Message

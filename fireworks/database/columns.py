@@ -1,8 +1,7 @@
-"""Between the columns of a table and the columns of a Message: by declared type, both ways."""
+"""Cells that a database gives, as columns of a Message: by the declared types."""
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,130 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from fireworks.database.declared import MarkedType, kind_of
-from fireworks.database.kinds.kind import Place
-from fireworks.errors import ColumnNotFound, WrongValue, suggest
+from fireworks.errors import WrongValue
 from fireworks.message import Message
-
-
-def to_records(
-    message: Message, table: sa.Table, dialect: sa.Dialect | None = None
-) -> list[dict[str, Any]]:
-    """Return the rows of a Message as parameters for an INSERT into a table.
-
-    Args:
-        message: The rows.
-        table: Where they will go.
-        dialect: The database's: what it cannot hold is found before it is asked.
-
-    Raises:
-        ColumnNotFound: The Message has a column that the table has not, or lacks one that the
-            table needs.
-        WrongType: A column of another kind than the table's: a tensor for numbers, text for dates.
-        WrongValue: A value does not fit its column; row, column and value are named.
-    """
-    cells = to_cells(message, table, dialect)
-    names = list(cells)
-    return [dict(zip(names, row, strict=True)) for row in zip(*cells.values(), strict=True)]
-
-
-def to_cells(
-    message: Message, table: sa.Table, dialect: sa.Dialect | None = None
-) -> dict[str, list[Any]]:
-    """Return the columns of a Message as lists of what SQLAlchemy takes for the table's columns.
-
-    Arguments and errors are those of `to_records`.
-    """
-    for name in message.columns:
-        if name not in table.columns:
-            known = [column.name for column in table.columns]
-            raise ColumnNotFound(
-                f"The table {table.name!r} has no column {name!r}.{suggest(name, known)}"
-            )
-    for column in table.columns:
-        if column.name not in message.columns and not _fills_itself(column):
-            raise ColumnNotFound(
-                f"The table {table.name!r} needs a column {column.name!r}; the rows have "
-                f"{', '.join(map(repr, message.columns))}."
-            )
-    return {
-        name: column_cells(message, name, table.columns[name], dialect) for name in message.columns
-    }
-
-
-def column_cells(
-    message: Message, name: str, column: sa.Column[Any], dialect: sa.Dialect | None = None
-) -> list[Any]:
-    """Return one column of a Message as what SQLAlchemy takes for a column of a table.
-
-    Raises:
-        WrongType, WrongValue: As in `to_records`.
-    """
-    numbered = bool(column.primary_key and column.table.autoincrement_column is column)
-    place = Place(
-        table=column.table.name,
-        column=column.name,
-        declared=_declared(column),
-        nullable=bool(column.nullable) or numbered,
-        dialect="" if dialect is None else dialect.name,
-    )
-    cells = kind_of(column.type).write(message.stored[name], place)
-    if not place.nullable and None in cells:
-        raise place.unfit(cells.index(None), None, "it is declared NOT NULL")
-    return cells
-
-
-def to_driver(message: Message, table: sa.Table, dialect: sa.Dialect) -> list[Sequence[Any]]:
-    """Return the columns of a Message as cells that the driver itself takes.
-
-    Raises:
-        ColumnNotFound, WrongType, WrongValue: As in `to_records`.
-    """
-    return [
-        _bound(cells, table.columns[name].type.dialect_impl(dialect), dialect)
-        for name, cells in to_cells(message, table, dialect).items()
-    ]
-
-
-def to_parameters(message: Message, table: sa.Table, dialect: sa.Dialect) -> list[tuple[Any, ...]]:
-    """Return the rows of a Message as the driver itself takes them, in the Message's columns.
-
-    Raises:
-        ColumnNotFound, WrongType, WrongValue: As in `to_records`.
-    """
-    return list(zip(*to_driver(message, table, dialect), strict=True))
-
-
-def _bound(
-    cells: Sequence[Any], type_: sa.types.TypeEngine[Any], dialect: sa.Dialect
-) -> Sequence[Any]:
-    process = type_.bind_processor(dialect)
-    if process is None or isinstance(type_, sa.Boolean):  # the cells are booleans already
-        return cells
-    if isinstance(type_, sa.DateTime) and process(_SAMPLE_TIME) == str(_SAMPLE_TIME):
-        # As SQLAlchemy has SQLite store times unless it is told otherwise, ten times faster; those
-        # with a zone are in UTC.
-        return pa.array(cells, pa.timestamp("us")).cast(pa.string()).to_pylist()
-    return [process(cell) for cell in cells]
-
-
-_SAMPLE_TIME = datetime.datetime(2026, 1, 2, 3, 4, 5, 6)
-
-
-def _fills_itself(column: sa.Column[Any]) -> bool:
-    """Whether a row may be inserted without the column: NULL, a default, or a number given."""
-    return bool(
-        column.nullable
-        or column.server_default is not None
-        or column.default is not None
-        or column.computed is not None
-        or column.identity is not None
-        or column.table.autoincrement_column is column
-    )
-
-
-def _declared(column: sa.Column[Any]) -> str:
-    kind = column.type
-    return kind.kind.name if isinstance(kind, MarkedType) else repr(kind).partition("(")[0]
 
 
 def from_rows(rows: Sequence[Sequence[Any]], columns: Sequence[sa.Column[Any]]) -> Message:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from fireworks.database import keyset, reading
 from fireworks.database.cells import held
-from fireworks.database.columns import column_cells, from_rows
+from fireworks.database.columns import from_rows
 from fireworks.database.ordering import in_order
+from fireworks.database.parameters import column_cells
 from fireworks.message import Message, concat
 from fireworks.message.kinds.number import NumberColumn
 from fireworks.message.kinds.string import StringColumn

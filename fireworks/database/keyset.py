@@ -11,8 +11,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from fireworks.database.columns import column_cells
 from fireworks.database.declared import MarkedType, SqlType
+from fireworks.database.parameters import column_cells
 from fireworks.errors import WrongType
 from fireworks.message import Message
 

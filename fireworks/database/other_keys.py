@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from fireworks.database.columns import column_cells
+from fireworks.database.parameters import column_cells
 from fireworks.errors import WrongValue
 from fireworks.message import Message
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from fireworks.database import copying, drivers
-from fireworks.database.columns import to_driver, to_parameters, to_records
+from fireworks.database.parameters import to_driver, to_parameters, to_records
 from fireworks.message import Message
 
 _CELLS_PER_STATEMENT = 3_000

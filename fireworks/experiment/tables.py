@@ -170,7 +170,7 @@ def write(
     step: int,
 ) -> None:
     """Insert logged rows, in the caller's transaction."""
-    from fireworks.database.columns import to_parameters
+    from fireworks.database.parameters import to_parameters
 
     names = rows.columns
     places = ",".join("?" * (len(names) + 3))

@@ -13,7 +13,8 @@ import torch
 
 from fireworks import Message, create_table
 from fireworks.database import adbc, connect, reading, writing
-from fireworks.database.columns import from_rows, plain, to_records
+from fireworks.database.columns import from_rows, plain
+from fireworks.database.parameters import to_records
 from fireworks.errors import WrongValue
 
 from .test_types import VECTORS

@@ -19,8 +19,8 @@ from sqlalchemy.orm import DeclarativeBase, Session, mapped_column
 
 from fireworks import Message, create_table
 from fireworks.database import TableSource, TensorType
-from fireworks.database.columns import to_records
 from fireworks.database.engine import reflect
+from fireworks.database.parameters import to_records
 from fireworks.errors import WrongType, WrongValue
 
 D = decimal.Decimal
