@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast, final
 from fireworks.errors import WrongType, WrongValue
 from fireworks.factory.goal import Goal
 from fireworks.factory.halving import Brackets, Halving
-from fireworks.factory.proposers import Memory, Proposer
+from fireworks.factory.proposers import EndSearch, Memory, Proposer
 from fireworks.factory.records import EarlierTrial, State, TrialRecord
 from fireworks.factory.trials import Trials
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fireworks.factory")
 
-_REPEATS_WARNED_OF = 20  # proposals in a row that had all been tried
+# Proposals in a row that had all been tried: to try one set of parameters with a few dozen seeds is
+# a search, too.
+_REPEATS_WARNED_OF = 20
+_MOST_REPEATS = 100
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -157,9 +160,15 @@ class Proposals:
             wanted = self._enqueued[0]
             proposed = self._proposer.adopt(number, wanted)
             state["enqueued"] = list(self._enqueued)[1:]
+        elif self._repeats >= _MOST_REPEATS:
+            end = EndSearch(f"the last {self._repeats} proposals had all been tried before")
+            logger.warning("%s: the search ends", end)
+            raise end
         else:
             proposed = self._proposer.propose(number)
         params = self._checked(number, proposed)
+        if not self._enqueued:
+            state |= self._count_repeats(params)
         memory = self._proposer.remember()
         state |= {f"proposer/{name}": value for name, value in memory.state.items()}
         changed = self._remembered(memory)
@@ -194,6 +203,7 @@ class Proposals:
 
     def _take_in(self, record: TrialRecord, attributes: Mapping[str, Any] | None = None) -> None:
         self.trials.add(record)
+        self._seen.add(_key(record.params))
         if self.brackets is not None:
             self.brackets.add(record.number)
         if self.pruning is not None:
@@ -204,18 +214,21 @@ class Proposals:
             raise WrongType(
                 f"the parameters proposed for trial {number} must be a dict by name, not {params!r}"
             )
-        checked = dict(cast("Mapping[str, Any]", params))
-        key = json.dumps(checked, sort_keys=True, default=str)
-        self._repeats = self._repeats + 1 if key in self._seen else 0
-        self._seen.add(key)
+        return dict(cast("Mapping[str, Any]", params))
+
+    def _count_repeats(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Count the proposals in a row that were tried before; returns what to record of it."""
+        before = self._repeats
+        self._repeats = before + 1 if _key(params) in self._seen else 0
         if self._repeats == _REPEATS_WARNED_OF:
             logger.warning(
                 "the last %d proposals had all been tried before (%s): the search may have tried "
-                "everything. Raise EndSearch, or use Grid, to end it there.",
+                "everything; after %d it ends.",
                 self._repeats,
-                key,
+                _key(params),
+                _MOST_REPEATS,
             )
-        return checked
+        return {} if self._repeats == before else {"repeats": self._repeats}
 
     def _remembered(self, memory: Memory) -> dict[int, Any]:
         """What changed of what is kept with trials, by number."""
@@ -238,6 +251,7 @@ class Proposals:
     def _restore(self, stored: Sequence[StoredTrial], state: Mapping[str, Any]) -> None:
         self.trials.clear()
         self._told = stored[-1].told if stored else 0
+        self._repeats = state.get("repeats", 0)
         self._memories = {
             each.number: each.memory for each in stored[self._told :] if each.memory is not None
         }
@@ -245,7 +259,6 @@ class Proposals:
             self.pruning.begin()
         for each in stored:
             record = self._record_of(each)
-            self._seen.add(json.dumps(record.params, sort_keys=True, default=str))
             self._take_in(record, (each.memory or {}).get("pruning"))
         if self.brackets is not None:
             self.brackets.recall(self.trials, state)
@@ -280,3 +293,8 @@ class Proposals:
             told=stored.told,
             loader=self._load_model,
         )
+
+
+def _key(params: Mapping[str, Any]) -> str:
+    """What two sets of parameters have in common if they are the same."""
+    return json.dumps(params, sort_keys=True, default=str)

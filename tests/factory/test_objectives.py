@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,9 @@ from fireworks.factory import (
 )
 from fireworks.factory.goal import Goal, as_goal
 from fireworks.factory.records import pareto_front
+
+sys.path.insert(0, str(Path(__file__).parent))
+from in_thread import InThread
 
 Make = Callable[..., Factory]
 SPACE = {"x": FloatDistribution(0, 1), "n": IntDistribution(1, 9)}
@@ -292,10 +297,36 @@ def test_a_missing_parameter_is_named(make: Make) -> None:
     assert issubclass(ParameterNotFound, KeyError)
 
 
-def test_a_proposer_that_repeats_is_warned_of(make: Make, caplog: pytest.LogCaptureFixture) -> None:
-    make(train, propose=lambda params, metrics: {"x": 0.5}).run(trials=24)
-    warnings = [each for each in caplog.messages if "had all been tried before" in each]
-    assert len(warnings) == 1 and "raise EndSearch" in warnings[0].replace("Raise", "raise")
+def test_a_proposer_that_repeats_for_ever_is_warned_of_and_ends(
+    make: Make, caplog: pytest.LogCaptureFixture, experiment: Experiment
+) -> None:
+    proposed: list[float] = []
+
+    def repeat(params: Any, metrics: Any) -> dict[str, Any]:
+        proposed.append(0.5 if len(proposed) > 3 else len(proposed) / 10)
+        return {"x": proposed[-1]}
+
+    def instead() -> InThread:
+        return InThread(train)
+
+    with closing(instead()) as backend:
+        factory = make(train, propose=repeat, backend=backend)
+        factory.enqueue({"x": 0.1})
+        factory.run(trials=70)
+    repeated = [each for each in caplog.messages if "had all been tried before" in each]
+    assert len(factory.records) == 70 and len(repeated) == 1 and "after 100 it ends" in repeated[0]
+    # As in another process: that it has repeated itself is known from the record.
+    with closing(instead()) as backend:
+        factory = make(train, propose=repeat, backend=backend)
+        factory.run(trials=1000)
+        # 0.1 was enqueued, and tried again; 0.5 was new once.
+        assert len(factory.records) == len(proposed) + 1 == 1 + 5 + 100
+        for _ in range(3):
+            factory.enqueue({"x": 0.5})
+        factory.run(trials=1000)
+    assert len(factory.records) == len(proposed) + 4
+    assert caplog.messages[-1].startswith("the last 100 proposals") and factory.best is not None
+    assert experiment.trials["state"].tolist() == ["completed"] * len(factory.records)
 
 
 def test_a_parameter_with_other_choices_is_explained(make: Make) -> None:
