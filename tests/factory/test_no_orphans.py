@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fireworks.factory import Factory, FactoryEvents, ForkServer, Trial
+from fireworks.factory import Factory, FactoryEvents, ForkServer, Grid, Trial
 
 Find = Callable[[str], dict[int, str]]
 Wait = Callable[[str, float], None]
@@ -112,6 +112,33 @@ def test_killing_the_parent_between_short_trials_leaves_nothing(
     process.kill()
     process.wait()
     wait_until_gone(marker, 1.0)
+
+
+def test_what_outlived_parent_and_fork_server_ends_when_the_sweep_goes_on(
+    tmp_path: Path, find_marked: Find, wait_until_gone: Wait, server: ForkServer
+) -> None:
+    process, marker = start(tmp_path, "left its group")
+    for number in range(3):
+        wait_for(tmp_path / str(number), process)
+    servers = [pid for pid, name in find_marked(marker).items() if name == "fireworks-fork"]
+    assert len(servers) == 1
+    os.kill(servers[0], signal.SIGSTOP)  # so that nobody is left to look for them
+    process.kill()
+    process.wait()
+    os.kill(servers[0], signal.SIGKILL)
+    time.sleep(0.5)
+    assert len(left := find_marked(marker)) == 2 * 3 and "sleep" in left.values()
+    factory = Factory.resume(
+        tmp_path / "runs" / "sweep-0001",
+        lambda trial: {"accuracy": 1.0},
+        propose=Grid({"x": [1]}),
+        backend=server,
+        force=True,
+    )
+    with factory:
+        wait_until_gone(marker, 1.0)
+        factory.run(trials=3)
+    assert factory.trials["attempts"].tolist() == [2, 2, 2]
 
 
 def alive(pid: int) -> bool:
