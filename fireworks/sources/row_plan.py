@@ -11,14 +11,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fireworks.message import Message, concat
+from fireworks.message import Message
 from fireworks.source import Rows
 from fireworks.sources.gathering import Gathering
+from fireworks.sources.ready_rows import ReadyRows, in_order
 
 Visit = Callable[[Message, int], None]
 """Gets some rows of a group, and the number of the first of them."""
@@ -29,52 +29,6 @@ _GROUPS_AT_ONCE = 2
 _PAIRS_LOOKED_AT = 4096
 _SCATTERED = 1 / 64
 """Rows are worth planning for where the group changes more often than once in 64 rows."""
-
-
-class _Fetched:
-    """Rows that were fetched together, in the order in which they were announced."""
-
-    def __init__(self, rows: Rows, message: Message) -> None:
-        self.rows = rows
-        self.message = message
-        self.waiting = np.ones(len(rows), bool)  # which of them are still to be asked for
-        self.left = len(rows)
-        self._next = 0
-
-    def find(self, rows: Rows) -> tuple[Rows, NDArray[np.bool_]]:
-        """Return where rows are, and which of them are there at all."""
-        following = self.rows[self._next : self._next + len(rows)]
-        if np.array_equal(following, rows[: len(following)]) and len(following):
-            places = np.arange(self._next, self._next + len(rows))
-            return places, places < len(self.rows)
-        ascending, order = self._index
-        at = np.searchsorted(ascending, rows)
-        at[at == len(ascending)] = 0
-        return order[at], ascending[at] == rows
-
-    def hand_out(self, places: Rows) -> Message:
-        """Return rows, which need not be kept from now on."""
-        self._used(places)
-        self._next = int(places[-1]) + 1
-        return self.message.take(places)
-
-    def release(self, rows: Rows) -> None:
-        """Give up rows that nobody will ask for."""
-        self._used(np.flatnonzero(np.isin(self.rows, rows)))
-
-    def rest(self) -> _Fetched:
-        """Return what is still to be asked for, in memory of its own."""
-        places = np.flatnonzero(self.waiting)
-        return _Fetched(self.rows[places], self.message.take(places))
-
-    def _used(self, places: Rows) -> None:
-        self.left -= int(self.waiting[np.unique(places)].sum())
-        self.waiting[places] = False
-
-    @cached_property
-    def _index(self) -> tuple[Rows, Rows]:
-        order = np.argsort(self.rows, kind="stable")
-        return self.rows[order], order
 
 
 class RowPlan:
@@ -97,12 +51,12 @@ class RowPlan:
         self._direct = direct
         self._lock = threading.Lock()
         self._announced: list[Rows] = []
-        self._fetched: list[_Fetched] = []
+        self._fetched = ReadyRows()
 
     @property
     def nbytes(self) -> int:
         """Bytes of the rows that are held."""
-        return sum(each.message.nbytes for each in self._fetched)
+        return self._fetched.nbytes
 
     def announce(self, rows: Rows, max_rows: int) -> None:
         """Note rows in the order in which they will be asked for.
@@ -131,9 +85,7 @@ class RowPlan:
         with self._lock:
             left = [each[~np.isin(each, rows)] for each in self._announced]
             self._announced = [each for each in left if len(each)]
-            for each in self._fetched:
-                each.release(rows)
-            self._let_go()
+            self._fetched.release(rows)
 
     def read(self, rows: Rows, max_rows: int) -> Message:
         """Return rows, announced or not, in the order asked for.
@@ -144,35 +96,14 @@ class RowPlan:
         """
         if not self._announced and not self._fetched:
             return self._direct(rows)
-        left = np.arange(len(rows))
-        places: list[Rows] = []
-        parts: list[Message] = []
         with self._lock:
-            left = self._hand_out(rows, left, places, parts)
+            parts, left = self._fetched.hand_out(rows, np.arange(len(rows)))
             while len(left) and self._fetch_around(rows[left], max_rows):
-                left = self._hand_out(rows, left, places, parts)
+                more, left = self._fetched.hand_out(rows, left)
+                parts += more
         if len(left):
-            places.append(left)
-            parts.append(self._direct(rows[left]))
-        if len(parts) == 1:
-            return parts[0]
-        return concat(parts).take(np.argsort(np.concatenate(places)))
-
-    def _hand_out(self, rows: Rows, left: Rows, places: list[Rows], parts: list[Message]) -> Rows:
-        """Move what is held of ``rows[left]`` into ``parts``; return what is left."""
-        for each in self._fetched:
-            if not len(left):
-                break
-            at, there = each.find(rows[left])
-            if there.any():
-                places.append(left[there])
-                parts.append(each.hand_out(at[there]))
-                left = left[~there]
-        self._let_go()
-        return left
-
-    def _let_go(self) -> None:
-        self._fetched = [each for each in self._fetched if each.left]
+            parts.append((left, self._direct(rows[left])))
+        return in_order(parts)
 
     def _fetch_around(self, rows: Rows, max_rows: int) -> bool:
         """Fetch announced rows from the first of ``rows`` on; False where none was announced."""
@@ -187,24 +118,14 @@ class RowPlan:
         first = int(known[0])
         if first < max_rows // 2:
             first = 0  # another thread will ask for those before; further back they were given up
-        held = self._shrink(max_rows // 4)
-        chosen = waiting[first : first + max_rows - held]
+        # Other threads are about to ask for the newest of what is left; for the rest nobody came.
+        self._fetched.shrink(max_rows // 4)
+        self._fetched.compact()
+        chosen = waiting[first : first + max_rows - len(self._fetched)]
         rest = waiting[first + len(chosen) :]
         self._announced = [rest] if len(rest) else []
-        self._fetched.append(_Fetched(chosen, self._gathered(chosen)))
+        self._fetched.add(chosen, self._gathered(chosen))
         return True
-
-    def _shrink(self, max_rows: int) -> int:
-        """Keep what is left of earlier fetches, the newest first, in memory of its own.
-
-        Other threads are about to ask for it. What is beyond ``max_rows`` nobody came for.
-        """
-        kept: list[_Fetched] = []
-        for each in reversed(self._fetched):
-            if sum(other.left for other in kept) + each.left <= max_rows:
-                kept.append(each.rest())
-        self._fetched = kept[::-1]
-        return sum(each.left for each in kept)
 
     def _gathered(self, rows: Rows) -> Message:
         """Return rows in their order, each of their groups decoded once."""
