@@ -28,7 +28,7 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_module_that_starts_a_thread_is_named_and_left_out(
+def test_a_module_that_starts_a_thread_or_uses_cuda_is_named_and_left_out(
     modules: Path, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     (modules / "harmless_module.py").write_text(
@@ -37,24 +37,37 @@ def test_a_module_that_starts_a_thread_is_named_and_left_out(
     (modules / "threaded_module.py").write_text(
         "from threading import Timer\ntimer = Timer(60, print)\ntimer.daemon = True\ntimer.start()"
     )
+    (modules / "cuda_module.py").write_text(
+        "import os, torch\n"
+        "where = os.getpid()\n"
+        "if torch.cuda.is_available():\n"
+        "    torch.ones(1, device='cuda')\n"
+        "else:\n"
+        "    torch.cuda._initialized = True  # what the first use of CUDA leaves behind\n"
+    )
     (modules / "missing_module.py").write_text("import not_there_at_all")
 
     def train(trial: Trial) -> dict[str, float]:
+        import cuda_module  # pyright: ignore[reportMissingImports]
         import harmless_module  # pyright: ignore[reportMissingImports]
         import threaded_module  # pyright: ignore[reportMissingImports]
 
         assert threaded_module
-        return {"accuracy": 1.0, "where": harmless_module.where, "here": os.getpid()}
+        places = {"where": harmless_module.where, "cuda": cuda_module.where, "here": os.getpid()}
+        return {"accuracy": 1.0, **places}
 
-    with ForkServer(optional=["threaded_module", "harmless_module", "missing_module"]) as server:
+    optional = ["threaded_module", "cuda_module", "harmless_module", "missing_module"]
+    with ForkServer(optional=optional) as server:
         factory = make(train, backend=server)
         factory.run(trials=1)
         assert factory.best is not None
         assert factory.best["where"] == server.server_pid != factory.best["here"]
+        assert factory.best["cuda"] == factory.best["here"]
     stdout = factory.experiment.path / "trials" / "0" / "attempt-1" / "stdout.txt"
     assert stdout.read_text() == "", "a trial ran the exit handlers of the fork server"
     warnings = [each.getMessage() for each in caplog.records if each.levelno == logging.WARNING]
     assert any("'threaded_module'" in each and "starts a thread" in each for each in warnings)
+    assert any("'cuda_module'" in each and "uses CUDA" in each for each in warnings)
     assert any("'missing_module'" in each and "not_there_at_all" in each for each in warnings)
     assert not any("harmless" in each for each in warnings)
 
