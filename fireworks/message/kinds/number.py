@@ -11,6 +11,7 @@ import torch
 from fireworks.errors import WrongType
 from fireworks.message.column import Column, Field
 from fireworks.message.rows import Rows
+from fireworks.message.series import as_series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,9 +49,7 @@ class NumberColumn(Column):
         return self._array
 
     def present(self, name: str) -> pd.Series:
-        import pandas as pd
-
-        return pd.Series(self._array, name=name, copy=False)
+        return as_series(self._array, name)
 
     def take(self, rows: Rows) -> NumberColumn:
         return NumberColumn(self._array.take(rows.numpy))

@@ -14,6 +14,7 @@ import torch
 from fireworks.errors import WrongType
 from fireworks.message.column import ArrowArray, Column, Field
 from fireworks.message.rows import Rows
+from fireworks.message.series import as_series
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,7 @@ class StringColumn(Column):
         import pandas as pd
 
         array = pd.arrays.ArrowStringArray(self.array, dtype=_string_dtype())
-        return pd.Series(array, name=name, copy=False)
+        return as_series(array, name)
 
     def take(self, rows: Rows) -> StringColumn:
         codes = self._codes
