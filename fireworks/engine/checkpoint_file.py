@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Generic, TypeVar, final
 
 import torch
 
 from fireworks.errors import DamagedFile, NotRecorded
 from fireworks.record.atomic import sync_folder, temporary_name
+
+Result = TypeVar("Result")
 
 
 def write_state(path: Path, content: Any) -> None:
@@ -59,46 +61,50 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 @final
-class BackgroundWork:
-    """One piece of work at a time, done in a thread of its own."""
+class BackgroundWork(Generic[Result]):
+    """One piece of work at a time, done by a thread.
+
+    The thread is kept from one to the next: to start one makes the caller wait until it runs, which
+    takes milliseconds where the cores are busy. Until `close`, the interpreter waits for the work
+    when it ends.
+    """
 
     def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._thread: ThreadPoolExecutor | None = None
+        self._work: Future[Result] | None = None
 
-    def start(self, work: Callable[[], None]) -> None:
+    def open(self) -> None:
+        """Start the thread."""
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+            self._thread.submit(int)  # it starts with the first work
+
+    def start(self, work: Callable[[], Result]) -> None:
         """Begin a piece of work; `wait` was called for the one before."""
-        assert self._thread is None
-
-        def run() -> None:
-            try:
-                work()
-            except BaseException as error:
-                self._error = error
-
-        # Not a daemon: the interpreter waits for it when it ends.
-        self._thread = threading.Thread(target=run, name="checkpoint")
-        self._thread.start()
+        assert self._work is None
+        self.open()
+        assert self._thread is not None
+        self._work = self._thread.submit(work)
 
     def running(self) -> bool:
         """Whether a piece of work is being done."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._work is not None and not self._work.done()
 
     def finished(self) -> bool:
         """Whether a piece of work has been done that nobody waited for."""
-        return self._thread is not None and not self._thread.is_alive()
+        return self._work is not None and self._work.done()
 
-    def wait(self) -> bool:
-        """Return when the work is done; whether there was any.
+    def wait(self) -> Result | None:
+        """Return the result of the work when it is done; None where there was none.
 
         Raises:
             Exception: What went wrong in it.
         """
-        if self._thread is None:
-            return False
-        self._thread.join()
-        self._thread = None
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-        return True
+        work, self._work = self._work, None
+        return None if work is None else work.result()
+
+    def close(self) -> None:
+        """End the thread; `start` begins another one."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            thread.shutdown()

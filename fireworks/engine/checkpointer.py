@@ -68,7 +68,7 @@ class Checkpointer:
             self.folder = checkpoints.checkpoints_folder(
                 experiment.path, experiment.trial, experiment.attempt
             )
-        self._work = BackgroundWork()
+        self._work = BackgroundWork[Path]()
         self._copier = Copier()
         self._preemption = Preemption()
         self._due = False
@@ -177,9 +177,10 @@ class Checkpointer:
             if engine.state.iteration == 0:
                 checkpoints.write_start(self.folder, self._experiment.mark())
         self._last = engine.state.iteration
-        # Makes the memory for copies before a step would wait for it, and tells what cannot be
-        # saved before anything is trained.
+        # Makes the memory for copies and the thread before a step would wait for them, and tells
+        # what cannot be saved before anything is trained.
         self._copy_parts(engine)
+        self._work.open()
         if engine.state.dataloader is None and not engine.has_event_handler(
             self._before_step, Events.ITERATION_STARTED
         ):
@@ -247,10 +248,12 @@ class Checkpointer:
         if self._sigterm and self._preemption.check(iteration, last=True):
             self._exit(engine)
         self._wait(engine)
+        self._work.close()
         self._preemption.end()
 
     def _exit(self, engine: Engine) -> None:
         self._wait(engine)
+        self._work.close()
         # Who starts several processes ends all when the first is gone: not while rank 0 writes.
         idist.barrier()
         self._preemption.end()
@@ -267,6 +270,7 @@ class Checkpointer:
         try:
             self._work.wait()
         finally:
+            self._work.close()
             if self._emergency and isinstance(error, Exception):
                 self._save_emergency(engine, error)
         if asked and self._last == engine.state.iteration and isinstance(error, Exception):
@@ -312,7 +316,7 @@ class Checkpointer:
         if taken is None or folder is None or idist.get_rank() != 0:
             return
 
-        def work() -> None:
+        def work() -> Path:
             iteration = taken["engine"]["iteration"]
             path = folder / f"step-{iteration:07d}.pt"
             path.with_suffix(".json").unlink(missing_ok=True)
@@ -328,12 +332,13 @@ class Checkpointer:
                 taken["score"],
             ).write()
             self._remove_old()
+            return path
 
         self._work.start(work)
 
     def _wait(self, engine: Engine) -> None:
-        if self._work.wait():
-            setattr(engine.state, "checkpoint", self.last)  # noqa: B010  (not an attribute of State)
+        if (written := self._work.wait()) is not None:
+            setattr(engine.state, "checkpoint", written)  # noqa: B010  (not an attribute of State)
             fire(engine, FireworksEvents.CHECKPOINT_SAVED)
 
     def _save_emergency(self, engine: Engine, error: Exception) -> None:

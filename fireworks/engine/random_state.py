@@ -15,7 +15,7 @@ def random_state() -> dict[str, Any]:
     version, numbers, gauss = random.getstate()
     legacy: Any = np.random.get_state(legacy=False)
     state: dict[str, Any] = {
-        "python": [version, torch.tensor(numbers), gauss],
+        "python": [version, torch.from_numpy(np.array(numbers, dtype=np.int64)), gauss],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
     }

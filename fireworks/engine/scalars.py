@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, Self
 
 import torch
@@ -12,7 +13,8 @@ from ignite.engine import Engine, Events
 from fireworks.engine.events import FireworksEvents, fire, register_events
 from fireworks.engine.failures import on_failure
 from fireworks.engine.parts import register_evaluators
-from fireworks.errors import WrongValue
+from fireworks.errors import FireworksError, WrongValue
+from fireworks.experiment.scalar import DeviceScalar, scalar
 
 Scalars = dict[str, Any]
 
@@ -101,3 +103,24 @@ def loss_of(output: object) -> Any:
     if isinstance(output, int | float) or (isinstance(output, torch.Tensor) and output.ndim == 0):
         return output
     return None
+
+
+def numbers(scalars: Scalars) -> dict[str, float | DeviceScalar]:
+    """Return what of scalars is a number, as it is now; one on a device is copied, not waited for.
+
+    What is logged is read later, by a thread: a step may have changed a tensor in place by then.
+    """
+    found: dict[str, float | DeviceScalar] = {}
+    for name, value in scalars.items():
+        with suppress(FireworksError):
+            found[name] = value if type(value) is float else scalar(name, value)
+    return found
+
+
+def read(values: Mapping[str, float | DeviceScalar]) -> dict[str, float]:
+    """Return numbers, waiting for those on a device; those that it cannot give are left out."""
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        with suppress(RuntimeError):
+            found[name] = value.read() if isinstance(value, DeviceScalar) else value
+    return found

@@ -6,12 +6,11 @@ import logging
 import threading
 import time
 from collections import deque
-from contextlib import suppress
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 from ignite.engine import Engine
 
-from fireworks.engine.scalars import ScalarLogger, Scalars
+from fireworks.engine.scalars import ScalarLogger, Scalars, numbers, read
 from fireworks.engine.visdom_windows import VisdomWindows
 from fireworks.errors import EngineError, FireworksError
 from fireworks.experiment import Experiment
@@ -50,7 +49,7 @@ class VisdomLogger(ScalarLogger):
         self._experiment = experiment
         self._server = server
         self._windows = VisdomWindows(server, _environment(experiment.id, experiment.trial))
-        self._queue: deque[tuple[int, Scalars]] = deque(maxlen=_KEPT)
+        self._queue: deque[tuple[int, dict[str, Any]]] = deque(maxlen=_KEPT)
         self._waiting: dict[str, deque[tuple[int, float]]] = {}
         self._shown: dict[str, int] = {}  # the last step of each window that is up to date
         self._lost = False
@@ -60,7 +59,7 @@ class VisdomLogger(ScalarLogger):
 
     def log(self, scalars: Scalars, step: int) -> None:
         """Hand scalars to the thread that sends them."""
-        self._queue.append((step, scalars))
+        self._queue.append((step, numbers(scalars)))
         if self._thread is None:
             self._ending = threading.Event()
             self._thread = threading.Thread(
@@ -142,11 +141,9 @@ class VisdomLogger(ScalarLogger):
     def _take(self) -> None:
         """Sort what was logged by metric."""
         while self._queue:
-            step, scalars = self._queue.popleft()
-            for name, value in scalars.items():
-                points = self._waiting.setdefault(name, deque(maxlen=_KEPT))
-                with suppress(TypeError, ValueError, RuntimeError):  # no number: nothing to draw
-                    points.append((step, float(value)))
+            step, values = self._queue.popleft()
+            for name, value in read(values).items():
+                self._waiting.setdefault(name, deque(maxlen=_KEPT)).append((step, value))
 
     def _send(self) -> None:
         for name, points in self._waiting.items():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -160,6 +162,40 @@ def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path):
         "loss": [(step, 10 + step) for step in range(1, 6)]
         + [(step, 60 + step) for step in range(6, 9)]
     }
+
+
+def test_tensorboard_events_are_written_in_order_while_training_goes_on(tmp_path):
+    with Experiment("run", root=tmp_path) as experiment:
+        logger = TensorBoardLogger(experiment)
+        value = torch.zeros(())
+        for step in range(12_000):  # more than the queue holds
+            logger.log({"loss": value, "text": "no number"}, step)
+            value += 1  # in place, as a loss that a user sums up
+        deadline = time.monotonic() + 20
+        while len(events(experiment.tensorboard).get("loss", [])) < 12_000:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert events(experiment.tensorboard)["loss"] == [(i, float(i)) for i in range(12_000)]
+        logger.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_events_that_cannot_be_written_stop_the_run(tmp_path):
+    with Experiment("run", root=tmp_path) as experiment:
+        logger = TensorBoardLogger(experiment)
+        logger.log({"loss": 1.0}, 1)
+        logger.flush()
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, limits[1]))  # as a full disk
+        try:
+            with pytest.raises(OSError, match="File too large"):
+                for step in range(2, 10_000):
+                    logger.log({"loss": 1.0}, step)
+                    time.sleep(0.01)
+            with pytest.raises(OSError, match="File too large"):
+                logger.flush()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_every_must_be_positive(tmp_path):

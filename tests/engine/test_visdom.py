@@ -159,7 +159,9 @@ def test_a_sweep_is_replayed_trial_by_trial(server, tmp_path):
 
 def test_values_that_are_no_numbers_are_left_out(server, experiment):
     logger = VisdomLogger(experiment, server.address)
-    logger.log({"matrix": torch.ones(2, 2), "text": "words", "loss": 0.5}, 1)
+    loss = torch.tensor(0.5)
+    logger.log({"matrix": torch.ones(2, 2), "text": "words", "loss": loss}, 1)
+    loss += 1  # what was logged is what it was then
     logger.close()
     assert server.curves(experiment.id) == {"loss": [(1, 0.5)]}
 
