@@ -13,6 +13,7 @@ from fireworks.experiment import files, plots, tables
 from fireworks.experiment.recorded import Recorded
 from fireworks.record import layout
 from fireworks.record.archive import archive_run, copy_run
+from fireworks.record.index import read_index
 from fireworks.record.schema import MARKS
 from fireworks.record.sqlite import SQLiteStore
 from fireworks.record.store import Connection, Store
@@ -198,7 +199,8 @@ class Contents(Recorded):
             y: The metrics of curves and histograms, all by default; else an option like others.
             style: How it looks; see ``fireworks.plot.Spec``.
             **options: Those of the kind (see ``fireworks.plot``); ``table="name"``,
-                ``media="name"`` or ``sql="SELECT …"`` say what it is made of.
+                ``media="name"`` or ``sql="SELECT …"`` say what it is made of. Of a sweep's trials,
+                the metrics and their directions are by default what it is after.
 
         Returns:
             The figure: ``.render()``, ``.data()``, ``.to_html(path)``, ``.of(other)``. Of an
@@ -208,7 +210,8 @@ class Contents(Recorded):
             WrongType, WrongValue: What is said does not make a figure.
         """
         plots.check_figure_name(name)
-        spec = plots.spec_of(kind, y, dict(options), style or {})
+        objective = read_index(self.path).objective
+        spec = plots.spec_of(kind, y, dict(options), style or {}, objective)
         if self._is_writable:
             self._save_figure(name, spec)
         return plots.Plot(name, spec, [self], self._save_figure if self._is_writable else None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 from fireworks.errors import WrongType, WrongValue, suggest
 from fireworks.plot import Spec
 from fireworks.plot.kinds import check_options, kind_of
+from fireworks.plot.sweeps import with_objective
 from fireworks.record.json_values import check_unicode
 from fireworks.record.store import Connection
 
@@ -22,9 +23,15 @@ Save = Callable[[str, Spec | None], None]
 
 
 def spec_of(
-    kind: str, y: str | Iterable[str] | None, options: dict[str, Any], style: Mapping[str, Any]
+    kind: str,
+    y: str | Iterable[str] | None,
+    options: dict[str, Any],
+    style: Mapping[str, Any],
+    objective: Sequence[Sequence[str]],
 ) -> Spec:
     """The specification that the arguments of ``Experiment.plot`` say.
+
+    What they leave open of a figure of trials is filled in with the sweep's objective.
 
     Raises:
         WrongValue: There is no such kind, or two sources were given.
@@ -48,6 +55,8 @@ def spec_of(
             f"A figure of kind {kind!r} needs to know what it is made of: {reads}='name' or "
             "sql='SELECT …'."
         )
+    if source == {"trials": None}:
+        options = with_objective(kind, options, objective)
     check_options(kind, options)
     return Spec(kind, source, options, dict(style))
 
@@ -251,7 +260,9 @@ def _read(experiment: Recorded, source: dict[str, Any]) -> pandas.DataFrame:
     if kind == "metrics":
         return experiment.metrics(what)
     if kind == "trials":
-        return experiment.trials
+        beyond = experiment.sql("SELECT trial FROM sweep_trials WHERE infeasible = 1")["trial"]
+        trials = experiment.trials
+        return trials.assign(infeasible=trials["trial"].isin(beyond))
     if kind == "sql":
         return experiment.sql(what)
     if kind == "table":

@@ -41,7 +41,7 @@ class Display:
         self._trials = trials
         self._total = total
         self._console = console or Console(stderr=True)
-        self._began = time.monotonic()
+        self._began: float | None = None  # when the first of the finished trials did
         self._finished_before = trials.finished
         self._live: Live | None = None
         self._handler: logging.Handler | None = None
@@ -93,6 +93,8 @@ class Display:
 
     def finished(self, record: TrialRecord) -> None:
         """Log how a trial has ended."""
+        if self._began is None:  # not before: what the trials need had to be imported
+            self._began = time.monotonic() - (record.seconds or 0.0)
         what = record.reason or "" if record.values is None else self._values(record)
         took = "" if record.seconds is None else f" in {record.seconds:.1f} s"
         params = ", ".join(f"{name}={_short(value)}" for name, value in record.params.items())
@@ -114,7 +116,7 @@ class Display:
 
     def _seconds_left(self, finished: int) -> float | None:
         here = finished - self._finished_before
-        if here == 0 or finished >= self._total:
+        if self._began is None or here == 0 or finished >= self._total:
             return None
         return (time.monotonic() - self._began) / here * (self._total - finished)
 

@@ -182,6 +182,7 @@ def to_table(records: Sequence[TrialRecord], goal: Goal, rows: int | None) -> Ta
         title=f"{len(records)} trials, {goal}",
         box=SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,  # many columns, and terminals of 80
         caption=_first_failure(records),
         caption_justify="left",
     )

@@ -89,6 +89,15 @@ def params_of(frame: Frame) -> list[str]:
     ]
 
 
+def is_logarithmic(frame: Frame, name: str) -> bool:
+    """Whether a parameter is best seen on a logarithmic axis: above 0, and over decades."""
+    if f"params.{name.removeprefix('params.')}" not in frame.columns:
+        return False
+    values, texts = coded(frame, name)
+    values = values[values == values]
+    return texts is None and len(values) > 0 and 0 < values.min() <= values.max() / 100
+
+
 def finished(frame: Frame) -> Frame:
     """The trials that completed, where the frame tells; in the order of their numbers."""
     if "state" in frame.columns:

@@ -193,6 +193,13 @@ def _escape(figure: Any) -> None:
             dimension.label = _shown(dimension.label or "")
             if dimension.ticktext is not None:
                 dimension.ticktext = [_shown(str(each)) for each in dimension.ticktext]
+        marker = getattr(trace, "marker", None)
+        for bar in (getattr(trace, "colorbar", None), getattr(marker, "colorbar", None)):
+            if bar is not None and bar.title.text is not None:
+                bar.title.text = _shown(bar.title.text)
+    for axis in (figure.layout.xaxis, figure.layout.yaxis):
+        if axis.title.text is not None:
+            axis.title.text = _shown(axis.title.text)
     for note in figure.layout.annotations:
         note.text = _shown(note.text or "")
 

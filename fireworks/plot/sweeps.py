@@ -2,15 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fireworks.errors import WrongValue
-from fireworks.plot.columns import Frame, coded, column, direction, finished, numbers, params_of
+from fireworks.plot.columns import (
+    Frame,
+    coded,
+    column,
+    direction,
+    finished,
+    is_logarithmic,
+    numbers,
+    params_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+def with_objective(
+    kind: str, options: Mapping[str, Any], objective: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    """Fill in what was not said of a figure of trials with what their sweep is after.
+
+    Args:
+        kind: The figure's.
+        options: What was said.
+        objective: Pairs of a metric and "maximize" or "minimize", the most important first.
+    """
+    if not objective:
+        return dict(options)
+    directions = {str(metric): str(direction) for metric, direction in objective}
+    first, *others = directions
+    filled: dict[str, Any] = {}
+    if kind in ("history", "importance"):
+        filled["metric"] = first
+    elif kind == "scatter":
+        filled["y"] = first
+    elif kind == "contour":
+        filled["z"] = first
+    elif kind == "parallel" and "columns" not in options:
+        filled["color"] = first
+    elif kind == "pareto" and others:
+        filled |= {"x": first, "y": others[0]}
+    filled |= options
+    if kind == "history":
+        filled.setdefault("direction", directions.get(filled["metric"], "maximize"))
+    if kind == "pareto" and {filled.get("x"), filled.get("y")} <= directions.keys():
+        filled.setdefault("directions", [directions[filled[each]] for each in "xy"])
+    return filled
 
 
 def compute_scatter(frame: Frame, *, x: str, y: str, color: str | None = None) -> Frame:
@@ -22,7 +65,8 @@ def compute_scatter(frame: Frame, *, x: str, y: str, color: str | None = None) -
     if color is not None:
         table["color"], _ = coded(rows, color)
     table["label"] = _labels(rows)
-    return table.dropna(subset=["x", "y"]).reset_index(drop=True)
+    table = table.dropna(subset=["x", "y"]).reset_index(drop=True)
+    return _named(table, rows, x=x, y=y, color=color)
 
 
 def draw_scatter(graph_objects: Any, table: Frame, colors: Sequence[str]) -> Any:
@@ -30,10 +74,11 @@ def draw_scatter(graph_objects: Any, table: Frame, colors: Sequence[str]) -> Any
     marker: dict[str, Any] = {"color": colors[0]}
     if "color" in table:
         marker = {"color": table["color"], "colorscale": "Viridis", "showscale": True}
+        marker["colorbar"] = {"title": {"text": table.attrs.get("names", {}).get("color")}}
     trace = graph_objects.Scatter(
         x=table["x"], y=table["y"], text=table["label"], mode="markers", marker=marker
     )
-    return graph_objects.Figure(trace)
+    return _with_axes(graph_objects.Figure(trace), table)
 
 
 def compute_contour(frame: Frame, *, x: str, y: str, z: str, cells: int = 40) -> Frame:
@@ -48,10 +93,12 @@ def compute_contour(frame: Frame, *, x: str, y: str, z: str, cells: int = 40) ->
 
     rows = finished(frame)
     columns = {n: numbers(rows, c) for n, c in (("x", x), ("y", y), ("z", z))}
+    logarithmic = [n for n, c in (("x", x), ("y", y)) if is_logarithmic(rows, c)]
     there = numpy.isfinite(list(columns.values())).all(axis=0)
     points: Any = pandas.DataFrame({name: values[there] for name, values in columns.items()})
     if points.empty:
         return pandas.DataFrame({"x": [], "y": [], "z": [], "trial": []})
+    points[logarithmic] = numpy.log10(points[logarithmic])
     low, high = points.min(), points.max()
     span = (high - low).replace(0.0, 1.0)
     axes = [numpy.linspace(low[each], high[each], cells) for each in ("x", "y")]
@@ -63,7 +110,9 @@ def compute_contour(frame: Frame, *, x: str, y: str, z: str, cells: int = 40) ->
     weights = 1.0 / numpy.maximum(away, 1e-12)
     surface = (weights * points["z"].to_numpy()).sum(1) / weights.sum(1)
     grid = pandas.DataFrame({"x": grid_x.reshape(-1), "y": grid_y.reshape(-1), "z": surface})
-    return pandas.concat([grid.assign(trial=False), points.assign(trial=True)], ignore_index=True)
+    table = pandas.concat([grid.assign(trial=False), points.assign(trial=True)], ignore_index=True)
+    table[logarithmic] = 10 ** table[logarithmic]
+    return _named(table, rows, x=x, y=y, z=z)
 
 
 def draw_contour(graph_objects: Any, table: Frame, colors: Sequence[str]) -> Any:
@@ -74,8 +123,9 @@ def draw_contour(graph_objects: Any, table: Frame, colors: Sequence[str]) -> Any
         wide = grid.pivot(index="y", columns="x", values="z") if _is_grid(grid) else None
         if wide is not None:
             figure.add_contour(
-                x=wide.columns, y=wide.index, z=wide.to_numpy(), colorscale="Viridis"
-            )
+                x=wide.columns, y=wide.index, z=wide.to_numpy(), colorscale="Viridis",
+                colorbar={"title": {"text": table.attrs.get("names", {}).get("z")}},
+            )  # fmt: skip
     figure.add_scatter(
         x=points["x"],
         y=points["y"],
@@ -84,7 +134,7 @@ def draw_contour(graph_objects: Any, table: Frame, colors: Sequence[str]) -> Any
         showlegend=False,
         marker={"color": "white", "line": {"color": "black", "width": 1}},
     )
-    return figure
+    return _with_axes(figure, table)
 
 
 def _is_grid(grid: Frame) -> bool:
@@ -96,8 +146,9 @@ def compute_parallel(
 ) -> Frame:
     """Coordinates of each trial on each axis: numbers, categories as numbers.
 
-    ``attrs["ticks"]`` of the frame names the categories of each axis that has some; the last
-    column is the one that colours the lines.
+    ``attrs["ticks"]`` of the frame names the categories of each axis that has some, and
+    ``attrs["logarithmic"]`` the axes to be drawn so; the last column is the one that colours the
+    lines.
     """
     import pandas
 
@@ -114,17 +165,26 @@ def compute_parallel(
             ticks[name] = texts
     result = pandas.DataFrame(table).dropna().reset_index(drop=True)
     result.attrs["ticks"] = ticks
+    result.attrs["logarithmic"] = [name for name in names if is_logarithmic(rows, name)]
     return result
 
 
 def draw_parallel(graph_objects: Any, table: Frame, colors: Sequence[str]) -> Any:
     """Draw parallel coordinates; plotly cannot draw fewer than one axis."""
-    ticks = table.attrs.get("ticks", {})
+    import numpy
+
+    ticks, logarithmic = (table.attrs.get(each, ()) for each in ("ticks", "logarithmic"))
     dimensions: list[dict[str, Any]] = []
     for name in table.columns:
         dimension: dict[str, Any] = {"label": str(name), "values": table[name]}
         if name in ticks:
             dimension |= {"tickvals": list(range(len(ticks[name]))), "ticktext": ticks[name]}
+        elif name in logarithmic and len(table):
+            values = numpy.log10(table[name])
+            decades = range(math.floor(values.min()), math.ceil(values.max()) + 1)
+            texts = [f"{10.0**each:g}" for each in decades]
+            dimension |= {"values": values, "tickvals": list(decades), "ticktext": texts}
+            dimension["range"] = [decades[0], decades[-1]]
         dimensions.append(dimension)
     if not dimensions:
         return graph_objects.Figure()
@@ -188,15 +248,19 @@ def draw_importance(graph_objects: Any, table: Frame, colors: Sequence[str]) -> 
 
 
 def compute_history(frame: Frame, *, metric: str, direction: str = "maximize") -> Frame:
-    """The result of each completed trial and the best so far: columns trial, value, best."""
+    """The result of each completed trial and the best so far: columns trial, value, best.
+
+    Trials that are marked in a column ``infeasible`` are never the best.
+    """
     import pandas
 
     lower = _lower(direction)
     rows = finished(frame)
-    table = pandas.DataFrame({"trial": column(rows, "trial"), "value": numbers(rows, metric)})
-    table = table.sort_values("trial", ignore_index=True)
-    best = table["value"].cummin() if lower else table["value"].cummax()
-    return table.assign(best=best.ffill())
+    rows = rows.assign(trial=column(rows, "trial")).sort_values("trial", ignore_index=True)
+    table = pandas.DataFrame({"trial": rows["trial"], "value": numbers(rows, metric)})
+    eligible = table["value"].where(_feasible(rows))
+    best = eligible.cummin() if lower else eligible.cummax()
+    return _named(table.assign(best=best.ffill()), rows, x="trial", y=metric)
 
 
 def draw_history(graph_objects: Any, table: Frame, colors: Sequence[str]) -> Any:
@@ -210,7 +274,7 @@ def draw_history(graph_objects: Any, table: Frame, colors: Sequence[str]) -> Any
         x=table["trial"], y=table["best"], mode="lines", name="best so far",
         line={"color": colors[1 % len(colors)], "shape": "hv"},
     )  # fmt: skip
-    return figure
+    return _with_axes(figure, table)
 
 
 def compute_pareto(
@@ -220,7 +284,10 @@ def compute_pareto(
     y: str,
     directions: Sequence[str] = ("maximize", "maximize"),
 ) -> Frame:
-    """Trials by two results: columns x, y, label, and front: whether no other is better in both."""
+    """Trials by two results: columns x, y, label, and front: whether no other is better in both.
+
+    Trials that are marked in a column ``infeasible`` are not on the front, and beat none.
+    """
     import numpy
     import pandas
 
@@ -228,7 +295,7 @@ def compute_pareto(
         raise WrongValue(f"directions must be two; got {directions!r}.")
     rows = finished(frame)
     table = pandas.DataFrame({"x": numbers(rows, x), "y": numbers(rows, y), "label": _labels(rows)})
-    table = table.dropna().reset_index(drop=True)
+    table = table.assign(feasible=_feasible(rows)).dropna().reset_index(drop=True)
     costs = [
         table[name].to_numpy() * (1.0 if _lower(each) else -1.0)
         for name, each in zip(("x", "y"), directions, strict=True)
@@ -237,10 +304,10 @@ def compute_pareto(
     order = numpy.lexsort((costs[1], costs[0]))
     front = numpy.zeros(len(table), bool)
     least, at = numpy.inf, numpy.nan
-    for i in order:
+    for i in order[table["feasible"].to_numpy(bool)[order]]:
         if costs[1][i] < least or (costs[1][i] == least and costs[0][i] == at):
             front[i], least, at = True, costs[1][i], costs[0][i]
-    return table.assign(front=front)
+    return _named(table.drop(columns="feasible").assign(front=front), rows, x=x, y=y)
 
 
 def draw_pareto(graph_objects: Any, table: Frame, colors: Sequence[str]) -> Any:
@@ -248,13 +315,41 @@ def draw_pareto(graph_objects: Any, table: Frame, colors: Sequence[str]) -> Any:
     figure = graph_objects.Figure()
     rest, front = table[~table["front"]], table[table["front"]].sort_values("x")
     for name, rows, mode, color in (
-        ("dominated", rest, "markers", "#999999"),
+        ("other trials", rest, "markers", "#999999"),
         ("Pareto front", front, "lines+markers", colors[0]),
     ):
         figure.add_scatter(
             x=rows["x"], y=rows["y"], text=rows["label"], mode=mode, name=name,
             line={"color": color, "shape": "hv"}, marker={"color": color},
         )  # fmt: skip
+    return _with_axes(figure, table)
+
+
+def _feasible(rows: Frame) -> Any:
+    """Whether each trial keeps to its sweep's constraints; all do where the frame says nothing."""
+    import pandas
+
+    return ~rows["infeasible"] if "infeasible" in rows else pandas.Series(True, rows.index)
+
+
+def _named(table: Frame, rows: Frame, **columns: str | None) -> Frame:
+    """Note which columns of the trials are drawn as what, and which of them over decades."""
+    table.attrs["names"] = columns
+    table.attrs["logarithmic"] = [
+        axis
+        for axis, name in columns.items()
+        if axis in "xy" and name is not None and is_logarithmic(rows, name)
+    ]
+    return table
+
+
+def _with_axes(figure: Any, table: Frame) -> Any:
+    """Give the axes the titles, and the scales, that were noted."""
+    for axis, update in (("x", figure.update_xaxes), ("y", figure.update_yaxes)):
+        if name := table.attrs.get("names", {}).get(axis):
+            update(title=name)
+        if axis in table.attrs.get("logarithmic", ()):
+            update(type="log")
     return figure
 
 

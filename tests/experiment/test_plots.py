@@ -138,6 +138,41 @@ def test_figures_of_a_sweep(experiment: Experiment) -> None:
         experiment.plot(name, name, **options).render()
 
 
+def test_figures_of_a_sweep_know_what_it_is_after(experiment: Experiment) -> None:
+    experiment.sweep.set_objective([("loss", "minimize"), ("accuracy", "maximize")])
+    results = [(0.5, 0.5), (0.25, 0.75), (0.125, 1.0), (0.25, 0.875)]
+    for number, (loss, accuracy) in enumerate(results):
+        params = {"lr": 10.0 ** (number - 4), "hidden": 2 + number}
+        experiment.sweep.add_trial(number, seed=1, params=params)
+        attempt = experiment.sweep.start_attempt(number, host="here")
+        result = {"loss": loss, "accuracy": accuracy}
+        experiment.sweep.finish_attempt(
+            number, attempt, state="completed", result=result, feasible=number != 2
+        )
+    # The third breaks a constraint: it is shown, and is neither the best nor on the front.
+    history = experiment.plot("history", "history")
+    assert history.data()["best"].tolist() == [0.5, 0.25, 0.25, 0.25]  # pyright: ignore[reportGeneralTypeIssues]
+    assert history.spec.options == {"metric": "loss", "direction": "minimize"}
+    other = experiment.plot("history", "history", metric="accuracy")
+    assert other.spec.options["direction"] == "maximize"
+    pareto = experiment.plot("pareto", "pareto")
+    assert pareto.data()["front"].tolist() == [False, False, False, True]  # pyright: ignore[reportGeneralTypeIssues]
+    assert pareto.spec.options["directions"] == ["minimize", "maximize"]
+    turned = experiment.plot("pareto", "pareto", x="accuracy", y="loss")
+    assert turned.spec.options["directions"] == ["maximize", "minimize"]
+    assert experiment.plot("importance", "importance").spec.options == {"metric": "loss"}
+    scatter = experiment.plot("scatter", "scatter", x="lr").render()
+    assert (scatter.layout.xaxis.title.text, scatter.layout.xaxis.type) == ("lr", "log")
+    assert (scatter.layout.yaxis.title.text, scatter.layout.yaxis.type) == ("loss", None)
+    contour = experiment.plot("contour", "contour", x="lr", y="hidden").render()
+    assert contour.layout.xaxis.type == "log" and contour.data[0].colorbar.title.text == "loss"
+    # In the middle between 0.0001 and 0.1, by its logarithm.
+    assert contour.data[0].x[20] == pytest.approx(10**-2.5, rel=0.2)
+    lr = next(each for each in experiment.plot("p", "parallel").render().data[0].dimensions
+              if each.label == "lr")  # fmt: skip
+    assert lr.ticktext == ("0.0001", "0.001", "0.01", "0.1") and lr.range == (-4, -1)
+
+
 def test_a_plotly_figure_can_be_logged(experiment: Experiment) -> None:
     drawn = experiment.plot("empty").render()
     experiment.log(drawn=Figure(drawn), step=0)
