@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from fireworks.factory import linux
+from fireworks.factory.forked_memory import arrange_memory
 from fireworks.factory.wire import receive_control, send_control
 
 # What every trial is likely to need. The first optimizer that is made imports torch._dynamo, which
@@ -57,6 +58,8 @@ def main(control_descriptor: int, parent: int) -> None:
     imported = _preload(order["modules"], order["leave_out"])
     gc.collect()
     gc.freeze()  # the collector of a child would otherwise touch, and so copy, every page
+    if not imported["offenders"]:
+        arrange_memory()
     send_control(control, imported)
     Server(control, parent).serve()
 
