@@ -97,7 +97,7 @@ class Logged(Contents):
     def _highest_step(self) -> int:
         trial = NO_TRIAL if self.trial is None else self.trial
         self.flush()
-        with self._reading() as connection:
+        with self._store.transaction() as connection:  # to connect anew for it takes far longer
             (highest,) = connection.execute(
                 "SELECT max(step) FROM latest JOIN series ON series.id = series WHERE trial = ?",
                 (trial,),
