@@ -83,7 +83,8 @@ def run_sweep(
     shown = os.path.relpath(experiment.path)
     shown = str(experiment.path) if shown.startswith("..") else shown
     # Not console.print: a path must not be wrapped at the terminal's width.
-    print(f"\nseed {factory.seed}, recorded in {shown}\n\nnext: fireworks show {shown}")
+    follows = "resume" if interrupted else "show"
+    print(f"\nseed {factory.seed}, recorded in {shown}\n\nnext: fireworks {follows} {shown}")
     if interrupted:
         raise typer.Exit(130)
 

@@ -317,6 +317,8 @@ class Experiment(Logged):
             self._owner = None
 
     def _end(self, status: str) -> None:
+        if status == "completed" and self._sweep is not None and self._sweep.ended_early:
+            status = "stopped"
         self._index.status = status
         self._index.ended = time.time()
         with self._store.transaction() as connection:

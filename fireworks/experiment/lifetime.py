@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import signal
 import sys
 import weakref
 from multiprocessing import util
@@ -31,6 +32,8 @@ class Open(Protocol):
         ...
 
 
+# What a process ends with that was asked to: after a checkpoint, and by a shell's convention.
+_ASKED_TO_END = (os.EX_TEMPFAIL, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 _open: weakref.WeakSet[Open] = weakref.WeakSet()
 
 
@@ -48,8 +51,8 @@ def status_after(error: BaseException | None) -> str:
     """The status of a run that an exception ended; None: that nothing ended but itself."""
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return "completed"
-    preempted = isinstance(error, SystemExit) and error.code == os.EX_TEMPFAIL
-    return "stopped" if preempted or isinstance(error, KeyboardInterrupt) else "failed"
+    asked = isinstance(error, SystemExit) and error.code in _ASKED_TO_END
+    return "stopped" if asked or isinstance(error, KeyboardInterrupt) else "failed"
 
 
 def _close_all() -> None:

@@ -39,6 +39,10 @@ class SweepRecord:
         index: The experiment's summary. It is brought up to date here, and written at most twice
             a second; the rest is written by ``write_index`` and at the experiment's end.
         write_index: Writes it.
+
+    Attributes:
+        ended_early: Whether the sweep was asked to end before it had all its trials: a run that
+            then ends well is recorded as stopped, so that `fireworks resume` goes on with it.
     """
 
     def __init__(self, store: Store, index: Index, write_index: Callable[[], None]) -> None:
@@ -46,6 +50,7 @@ class SweepRecord:
         self._index = index
         self._write_index = write_index
         self._index_written = 0.0
+        self.ended_early = False
         # Who writes trials is this object alone, so it need not ask for what it has written.
         self._states: dict[int, str] = {}
         self._attempts: dict[int, int] = {}

@@ -111,12 +111,15 @@ class Sweep:
         self._experiment, self._backend, self._display = experiment, backend, display
         self._train, self._file = train, file
         self._draining = None
+        experiment.sweep.ended_early = False
         self._watch = Watch(self.settings.limits)
         self._begin(trials)
         with Interrupts(backend.wake) as interrupts:
             try:
                 self._fire(FactoryEvents.STARTED)
                 self._loop(trials, interrupts)
+                ended = sum(self.records.counts[each] for each in ("completed", "pruned", "failed"))
+                experiment.sweep.ended_early = self._draining is not None and ended < trials
                 self._fire(FactoryEvents.COMPLETED)
             except BaseException as error:
                 self._abandon(f"the sweep ended with {type(error).__name__}: {error}")

@@ -15,10 +15,13 @@ import pytest
 from fireworks.experiment import Experiment, load_experiment
 from fireworks.factory import Factory, FactoryEvents, Trial
 
+TRIALS = 20
 SCRIPT = """
 import sys, time
 from pathlib import Path
 from fireworks.factory import Factory, Random
+
+TRIALS = 20
 
 def train(trial):
     print("printed by", trial.number, flush=True)
@@ -29,7 +32,7 @@ def train(trial):
 
 Factory(
     train, propose=Random({"x": (0.0, 1.0)}), maximize="accuracy", experiment="long", workers=2,
-).run(trials=100)
+).run(trials=TRIALS)
 """
 
 
@@ -68,6 +71,13 @@ def states(tmp_path: Path) -> list[str]:
         return experiment.sql("SELECT state FROM trials ORDER BY number")["state"].tolist()
 
 
+def status(tmp_path: Path) -> str:
+    with load_experiment(tmp_path / "runs" / "long-0001") as experiment:
+        return experiment.status
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_stop_lets_what_runs_finish(tmp_path: Path, sweep: subprocess.Popen[bytes]) -> None:
     done = fireworks(tmp_path, "stop", "long-0001")
     assert done.returncode == 0, done.stderr
@@ -79,6 +89,12 @@ def test_stop_lets_what_runs_finish(tmp_path: Path, sweep: subprocess.Popen[byte
     assert set(states(tmp_path)) == {"completed"} and len(states(tmp_path)) == 3
     again = fireworks(tmp_path, "stop", "long-0001")
     assert again.returncode == 1 and "'long-0001' is not running" in again.stderr
+    assert status(tmp_path) == "stopped"
+    goes_on = fireworks(tmp_path, "resume", "long-0001")
+    assert goes_on.returncode == 0, goes_on.stderr
+    assert states(tmp_path) == ["completed"] * TRIALS and status(tmp_path) == "completed"
+    complete = fireworks(tmp_path, "resume", "long-0001")
+    assert complete.returncode == 1 and "is complete" in complete.stderr
 
 
 def test_stop_now_stops_what_runs(tmp_path: Path, sweep: subprocess.Popen[bytes]) -> None:
@@ -86,6 +102,7 @@ def test_stop_now_stops_what_runs(tmp_path: Path, sweep: subprocess.Popen[bytes]
     assert done.returncode == 0, done.stderr
     assert sweep.wait(20) == 128 + signal.SIGTERM
     assert states(tmp_path) == ["completed", "stopped", "stopped"]
+    assert status(tmp_path) == "stopped"
 
 
 def test_logs_shows_what_a_trial_has_printed(
