@@ -1,4 +1,4 @@
-"""Connections that stay open as long as a run reads."""
+"""Connections that stay open as long as a run reads or writes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ _Open = tuple[AbstractContextManager[sa.Connection], sa.Connection]
 class HeldConnections:
     """Opening a connection takes longer than reading a batch: one is opened for each thread of a
     run, and closed at its end. Outside of runs every use opens one and closes it.
+
+    Args:
+        autocommit: Whether every statement on them is a transaction of its own.
     """  # noqa: D205
 
-    def __init__(self) -> None:
+    def __init__(self, *, autocommit: bool = True) -> None:
+        self._autocommit = autocommit
         self._lock = threading.Lock()
         self._idle: list[_Open] = []
         self._runs = 0
@@ -37,7 +41,7 @@ class HeldConnections:
 
     @contextmanager
     def use(self, attempts: Attempts) -> Generator[sa.Connection]:
-        """Lend a connection on which every statement is a transaction of its own.
+        """Lend a connection; transactions begun on it are to have ended before it is given back.
 
         Args:
             attempts: Opens one where none is idle.
@@ -51,7 +55,9 @@ class HeldConnections:
             opened = self._idle.pop() if self._idle else None
         if opened is None:
             manager = attempts.connection()
-            opened = manager, manager.__enter__().execution_options(isolation_level="AUTOCOMMIT")
+            opened = manager, manager.__enter__()
+            if self._autocommit:
+                opened[1].execution_options(isolation_level="AUTOCOMMIT")
         healthy = False
         try:
             yield opened[1]

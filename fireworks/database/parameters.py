@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
 from fireworks.database.declared import MarkedType, kind_of
-from fireworks.database.kinds.kind import Place
+from fireworks.database.kinds.kind import Cells, Place
 from fireworks.errors import ColumnNotFound, suggest
 from fireworks.message import Message
+
+_SAMPLE_TIME = datetime.datetime(2026, 1, 2, 3, 4, 5, 6)
 
 
 def to_records(
@@ -31,15 +34,15 @@ def to_records(
         WrongType: A column of another kind than the table's: a tensor for numbers, text for dates.
         WrongValue: A value does not fit its column; row, column and value are named.
     """
-    cells = to_cells(message, table, dialect)
+    cells = {name: listed(each) for name, each in to_cells(message, table, dialect).items()}
     names = list(cells)
     return [dict(zip(names, row, strict=True)) for row in zip(*cells.values(), strict=True)]
 
 
 def to_cells(
     message: Message, table: sa.Table, dialect: sa.Dialect | None = None
-) -> dict[str, list[Any]]:
-    """Return the columns of a Message as lists of what SQLAlchemy takes for the table's columns.
+) -> dict[str, Cells]:
+    """Return the columns of a Message as what SQLAlchemy takes for the table's columns.
 
     Arguments and errors are those of `to_records`.
     """
@@ -55,9 +58,7 @@ def to_cells(
                 f"The table {table.name!r} needs a column {column.name!r}; the rows have "
                 f"{', '.join(map(repr, message.columns))}."
             )
-    return {
-        name: column_cells(message, name, table.columns[name], dialect) for name in message.columns
-    }
+    return {name: _cells(message, name, table.columns[name], dialect) for name in message.columns}
 
 
 def column_cells(
@@ -68,6 +69,12 @@ def column_cells(
     Raises:
         WrongType, WrongValue: As in `to_records`.
     """
+    return listed(_cells(message, name, column, dialect))
+
+
+def _cells(
+    message: Message, name: str, column: sa.Column[Any], dialect: sa.Dialect | None
+) -> Cells:
     numbered = bool(column.primary_key and column.table.autoincrement_column is column)
     place = Place(
         table=column.table.name,
@@ -77,21 +84,34 @@ def column_cells(
         dialect="" if dialect is None else dialect.name,
     )
     cells = kind_of(column.type).write(message.stored[name], place)
-    if not place.nullable and None in cells:
-        raise place.unfit(cells.index(None), None, "it is declared NOT NULL")
+    if not place.nullable and (row := _first_missing(cells)) is not None:
+        raise place.unfit(row, None, "it is declared NOT NULL")
     return cells
 
 
-def to_driver(message: Message, table: sa.Table, dialect: sa.Dialect) -> list[Sequence[Any]]:
+def _first_missing(cells: Cells) -> int | None:
+    """Return the first row that is to be NULL; NaN is a number."""
+    if isinstance(cells, list):
+        return cells.index(None) if None in cells else None
+    if isinstance(cells, np.ndarray):
+        missing = np.isnat(cells) if cells.dtype.kind in "mM" else None
+    else:
+        missing = cells.is_null().to_numpy(zero_copy_only=False) if cells.null_count else None
+    return None if missing is None or not missing.any() else int(np.argmax(missing))
+
+
+def listed(cells: Cells) -> list[Any]:
+    """Return cells as Python objects."""
+    return cells if isinstance(cells, list) else cells.tolist()
+
+
+def to_driver(message: Message, table: sa.Table, dialect: sa.Dialect) -> list[Cells]:
     """Return the columns of a Message as cells that the driver itself takes.
 
     Raises:
         ColumnNotFound, WrongType, WrongValue: As in `to_records`.
     """
-    return [
-        _bound(cells, table.columns[name].type.dialect_impl(dialect), dialect)
-        for name, cells in to_cells(message, table, dialect).items()
-    ]
+    return bound(to_cells(message, table, dialect), table, dialect)
 
 
 def to_parameters(message: Message, table: sa.Table, dialect: sa.Dialect) -> list[tuple[Any, ...]]:
@@ -100,23 +120,31 @@ def to_parameters(message: Message, table: sa.Table, dialect: sa.Dialect) -> lis
     Raises:
         ColumnNotFound, WrongType, WrongValue: As in `to_records`.
     """
-    return list(zip(*to_driver(message, table, dialect), strict=True))
+    return rows_of(to_driver(message, table, dialect))
 
 
-def _bound(
-    cells: Sequence[Any], type_: sa.types.TypeEngine[Any], dialect: sa.Dialect
-) -> Sequence[Any]:
+def rows_of(across: Sequence[Cells]) -> list[tuple[Any, ...]]:
+    """Return the rows of which these are the columns."""
+    return list(zip(*map(listed, across), strict=True))
+
+
+def bound(cells: Mapping[str, Cells], table: sa.Table, dialect: sa.Dialect) -> list[Cells]:
+    """Return what `to_cells` gave as the driver itself takes it."""
+    return [_bound(each, table.columns[name].type, dialect) for name, each in cells.items()]
+
+
+def _bound(cells: Cells, declared: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Cells:
+    if isinstance(declared, MarkedType) and not declared.kind.binds:
+        declared = declared.kind.holds
+    type_ = declared.dialect_impl(dialect)
     process = type_.bind_processor(dialect)
-    if process is None or isinstance(type_, sa.Boolean):  # the cells are booleans already
-        return cells
+    if process is None or isinstance(type_, sa.Boolean | sa.LargeBinary):
+        return cells  # booleans and bytes already
     if isinstance(type_, sa.DateTime) and process(_SAMPLE_TIME) == str(_SAMPLE_TIME):
         # As SQLAlchemy has SQLite store times unless it is told otherwise, ten times faster; those
         # with a zone are in UTC.
-        return pa.array(cells, pa.timestamp("us")).cast(pa.string()).to_pylist()
-    return [process(cell) for cell in cells]
-
-
-_SAMPLE_TIME = datetime.datetime(2026, 1, 2, 3, 4, 5, 6)
+        return pa.array(cells).cast(pa.timestamp("us")).cast(pa.string())
+    return [process(cell) for cell in listed(cells)]
 
 
 def _fills_itself(column: sa.Column[Any]) -> bool:

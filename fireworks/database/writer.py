@@ -20,7 +20,7 @@ from fireworks.database.engine import (
     with_engine,
     without_engine,
 )
-from fireworks.database.other_keys import check_all_there, has_other_keys
+from fireworks.database.held import HeldConnections
 from fireworks.database.retrying import RECONNECT, Attempts, is_passing, told
 from fireworks.dry_run_context import DryRun
 from fireworks.errors import ColumnNotFound, DatabaseUnreachable, WrongValue, suggest
@@ -103,13 +103,15 @@ class WriterSource(Source):
         self._batch_rows = int(batch_rows)
         self._transaction_rows = transaction_rows
         self._reconnect = reconnect
-        self._has_other_keys: bool | None = None
+        self._held = HeldConnections(autocommit=False)
         self._writer: str | None = None  # known by this to passes that go on from its states
         self._is_resumed = False
         self._claim: Claim | None = None
 
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield the input's Messages, each after its commit."""
+        if isinstance(self.engine.pool, sa.NullPool):  # others keep connections for everybody
+            self._held.hold(run)
         for transaction in self._transactions(run.open(self.input, start, reader=self)):
             self._write([message for message, _ in transaction])
             yield from transaction
@@ -150,7 +152,7 @@ class WriterSource(Source):
         while True:
             committing = False
             try:
-                with attempts.connection() as connection, connection.begin():
+                with self._held.use(attempts) as connection, connection.begin():
                     if claim is not None:
                         claim.renew(connection, len(rows))
                     self._send(connection, rows)
@@ -204,25 +206,18 @@ class WriterSource(Source):
         return self._claim
 
     def _send(self, connection: sa.Connection, rows: Message) -> None:
-        adds = self._adds(rows)
-        write = writing.insert if adds else writing.upsert
+        write = writing.insert if self._adds(rows) else writing.upsert
         if len(rows) <= self._batch_rows:
             write(connection, self.table, rows)
         else:
             for start in range(0, len(rows), self._batch_rows):
                 write(connection, self.table, rows[start : start + self._batch_rows])
-        if connection.dialect.name in ("mysql", "mariadb") and not adds:
-            if self._has_other_keys is None:
-                self._has_other_keys = has_other_keys(connection, self.table)
-            if self._has_other_keys:
-                check_all_there(connection, self.table, rows)
 
     def _adds(self, rows: Message) -> bool:
         """Return whether the database is to number the rows.
 
         Raises:
-            ColumnNotFound: It cannot, and the rows have no key; or they have a column that the
-                table has not.
+            ColumnNotFound: The rows have a column that the table has not.
         """
         known = [str(column.name) for column in self.table.columns]
         for name in rows.columns:
@@ -234,11 +229,9 @@ class WriterSource(Source):
         missing = [str(column.name) for column in key if column.name not in rows.columns]
         if not missing:
             return False
-        if len(key) == 1 and (key[0] is self.table.autoincrement_column or key[0].server_default):
-            return True
-        raise ColumnNotFound(
-            f"The table {self.table.name!r} needs a column {missing[0]!r}, of its key; the rows "
-            f"have {', '.join(rows.columns)}."
+        one = key[0] if len(key) == 1 else None
+        return one is not None and bool(
+            one is self.table.autoincrement_column or one.server_default
         )
 
     def _refused(self, rows: Message, error: Exception) -> Exception:
@@ -282,7 +275,10 @@ class WriterSource(Source):
         return f"WriterSource({self.table.name!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**without_engine(super().__getstate__()), "_writer": None, "_claim": None}
+        state = without_engine(super().__getstate__())
+        del state["_held"]
+        return {**state, "_writer": None, "_claim": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(with_engine(state))
+        self._held = HeldConnections(autocommit=False)

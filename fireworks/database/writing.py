@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from fireworks.database import copying, drivers
-from fireworks.database.parameters import to_driver, to_parameters, to_records
+from fireworks.database import copying, drivers, other_keys
+from fireworks.database.kinds.kind import Cells
+from fireworks.database.parameters import bound, listed, rows_of, to_cells, to_records
+from fireworks.errors import ColumnNotFound, WrongValue
 from fireworks.message import Message
 
 _CELLS_PER_STATEMENT = 3_000
 """SQLite takes rows faster many at once than one by one; with more cells it gains nothing."""
+
+_ROWS_AT_ONCE = 10_000
+"""Rows that MariaDB's driver is given at once."""
 
 
 def insert(connection: sa.Connection, table: sa.Table, message: Message) -> None:
@@ -40,51 +44,81 @@ def insert(connection: sa.Connection, table: sa.Table, message: Message) -> None
         records = to_records(message, table, connection.dialect)
         connection.execute(sa.insert(table), records)
         return
+    cells = to_cells(message, table, connection.dialect)
     if connection.dialect.name == "postgresql":
-        across = to_driver(message, table, connection.dialect)
-        copying.insert(connection, table, message.columns, across)
+        copying.insert(connection, table, cells)
     else:
-        rows = to_parameters(message, table, connection.dialect)
-        _insert(connection, table, message.columns, rows)
+        _insert(connection, table, cells)
 
 
 def upsert(connection: sa.Connection, table: sa.Table, message: Message) -> None:
     """Write rows to a table, in the caller's transaction; one with the same key is changed.
 
     Of a row whose key is there already, the columns that the Message has are changed and no
-    others. Of rows with one key in the Message, the last stays.
+    others. Of rows with one key in the Message, the last stays. A row that has the value of another
+    one in a column that is unique beside the key is refused.
 
     Args:
         connection: Where to write, as in `insert`.
-        table: The table; it has a primary key, whose columns the Message has.
+        table: The table; the Message has the columns of its primary key.
         message: The rows.
 
     Raises:
-        ColumnNotFound, WrongType, WrongValue, sqlalchemy.exc.DBAPIError: As in `insert`.
+        ColumnNotFound, WrongType, sqlalchemy.exc.DBAPIError: As in `insert`.
+        WrongValue: As there; the table has no primary key; or MariaDB would have changed another
+            row than the one with the key.
     """
+    _check_key(table, message)
     if not len(message):
         return
+    if connection.dialect.name in ("mysql", "mariadb") and other_keys.has_other_keys(
+        connection, table
+    ):
+        # ON DUPLICATE KEY UPDATE takes a row for the same whose value in any unique column is.
+        message = other_keys.last_of_each(connection, table, message)
+        _write_all(connection, table, message)
+        other_keys.check_all_there(connection, table, message)
+    else:
+        _write_all(connection, table, message)
+
+
+def _check_key(table: sa.Table, message: Message) -> None:
+    key = [str(column.name) for column in table.primary_key.columns]
+    if not key:
+        raise WrongValue(
+            f"The table {table.name!r} has no primary key, so it cannot be known which rows are "
+            "there already. Add rows with insert, or give the table a key."
+        )
+    for name in key:
+        if name not in message.columns:
+            raise ColumnNotFound(
+                f"The table {table.name!r} needs a column {name!r}, of its key; the rows have "
+                f"{', '.join(map(repr, message.columns))}."
+            )
+
+
+def _write_all(connection: sa.Connection, table: sa.Table, message: Message) -> None:
+    """Upsert rows by the statement of the database's own."""
     if not _takes_parameters(connection, table, message):
         records = to_records(message, table, connection.dialect)
         connection.execute(_upsert(connection.dialect.name, table, message), records)
         return
+    cells = to_cells(message, table, connection.dialect)
     if connection.dialect.name == "postgresql":
-        across = to_driver(message, table, connection.dialect)
-        copying.upsert(connection, table, message.columns, across)
+        copying.upsert(connection, table, cells)
     else:
-        rows = to_parameters(message, table, connection.dialect)
-        _insert(connection, table, message.columns, rows, upserts=True)
+        _insert(connection, table, cells, upserts=True)
 
 
 def _insert(
     connection: sa.Connection,
     table: sa.Table,
-    names: Sequence[str],
-    rows: Sequence[tuple[Any, ...]],
+    cells: Mapping[str, Cells],
     *,
     upserts: bool = False,
 ) -> None:
-    """Insert rows of SQLite or MariaDB through the driver."""
+    """Insert rows into SQLite or MariaDB through the driver."""
+    names, across = list(cells), bound(cells, table, connection.dialect)
     quoted = drivers.Names(connection.dialect, table, names)
     is_sqlite = connection.dialect.name == "sqlite"
     mark = "?" if is_sqlite else "%s"
@@ -94,23 +128,41 @@ def _insert(
     with drivers.errors_of(connection, start), drivers.cursor(connection) as cursor:
         if not is_sqlite:
             with _zero_is_a_number(cursor, table, names):
-                cursor.executemany(start + row + end, rows)  # makes long statements by itself
+                for rows in _in_parts(across, _ROWS_AT_ONCE):
+                    # The driver makes long statements of them by itself.
+                    cursor.executemany(start + row + end, rows_of(rows))
             return
         at_once = max(1, _CELLS_PER_STATEMENT // len(names))
-        whole = len(rows) - len(rows) % at_once
         many = f"{start}{', '.join([row] * at_once)}{end}"
-        for first in range(0, whole, at_once):
-            cells = chain.from_iterable(rows[first : first + at_once])
-            cursor.execute(many, tuple(cells))
-        cursor.executemany(start + row + end, rows[whole:])
+        for rows in _in_parts(across, at_once):
+            if len(rows[0]) == at_once:
+                cursor.execute(many, _one_after_the_other(rows))
+            else:
+                cursor.executemany(start + row + end, rows_of(rows))
+
+
+def _in_parts(across: Sequence[Cells], rows: int) -> Iterator[list[Cells]]:
+    """Yield columns in parts: Python objects of all rows would take much memory, and time."""
+    for start in range(0, len(across[0]), rows):
+        yield [cells[start : start + rows] for cells in across]
+
+
+def _one_after_the_other(across: Sequence[Cells]) -> list[Any]:
+    """Return the cells of the first row, of the second, and so on."""
+    cells: list[Any] = [None] * (len(across) * len(across[0]))
+    for place, column in enumerate(across):
+        cells[place :: len(across)] = listed(column)
+    return cells
 
 
 def _on_conflict(quoted: drivers.Names, is_sqlite: bool) -> str:
     """Return what is to happen to a row whose key is there already."""
     if is_sqlite:
         return quoted.on_conflict
-    changed = quoted.others or quoted.key[:1]
-    return " ON DUPLICATE KEY UPDATE " + ", ".join(f"{name} = VALUES({name})" for name in changed)
+    same = [f"{name} = VALUES({name})" for name in quoted.others]
+    # Without other columns nothing is to change, not even the key of a row found by another one.
+    same = same or [f"{name} = {quoted.table}.{name}" for name in quoted.key[:1]]
+    return " ON DUPLICATE KEY UPDATE " + ", ".join(same)
 
 
 @contextmanager
@@ -145,7 +197,8 @@ def _upsert(dialect: str, table: sa.Table, message: Message) -> sa.Insert:
     others = [name for name in message.columns if name not in key]
     if dialect in ("mysql", "mariadb"):
         insert = mysql.insert(table)
-        changed: dict[str, Any] = {name: insert.inserted[name] for name in others or key[:1]}
+        changed: dict[str, Any] = {name: insert.inserted[name] for name in others}
+        changed = changed or {key[0]: table.columns[key[0]]}
         return insert.on_duplicate_key_update(changed)
     statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     if not others:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from fireworks.errors import WrongType, WrongValue
 from fireworks.message.column import Column
@@ -18,6 +19,9 @@ from fireworks.message.kinds.object import ObjectColumn
 from fireworks.message.kinds.string import StringColumn
 
 Spec = dict[str, Any]
+
+Cells: TypeAlias = list[Any] | NDArray[Any] | Any
+"""Python objects, None where a value is missing; or an array, of NumPy or Arrow, of such."""
 
 _ENOUGH_CHARACTERS = 80
 
@@ -73,6 +77,9 @@ class Kind(ABC):
 
     name: ClassVar[str]
 
+    binds: ClassVar[bool] = False
+    """Whether cells that `write` gave still go through `bind`, on their way to the driver."""
+
     @property
     def spec(self) -> Spec:
         """What makes this kind again (see `declared.kind_from`); survives JSON."""
@@ -93,8 +100,8 @@ class Kind(ABC):
         """
 
     @abstractmethod
-    def write(self, column: Column, place: Place) -> list[Any]:
-        """Return a column as cells, None where a value is missing.
+    def write(self, column: Column, place: Place) -> Cells:
+        """Return a column as cells: as an array where none needs a look of its own.
 
         Raises:
             WrongType: The column is of another kind.

@@ -8,12 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from fireworks.database.kinds.kind import Kind, Place, Spec, each_cell
+from fireworks.database.kinds.kind import Cells, Kind, Place, Spec, each_cell
 from fireworks.errors import WrongValue
 from fireworks.message.column import Column
 from fireworks.message.kinds.extension import ExtensionColumn
@@ -38,8 +39,6 @@ _NUMBERS = int | float | np.integer | np.floating | Decimal
 
 def nullable_dtype(dtype: np.dtype[Any]) -> Any:
     """Return pandas' dtype of such numbers, or none."""
-    import pandas as pd
-
     name = {"i": "Int", "u": "UInt", "f": "Float"}[dtype.kind] + str(8 * dtype.itemsize)
     return pd.api.types.pandas_dtype(name)
 
@@ -98,7 +97,7 @@ class IntegerKind(Kind):
             raise WrongValue("NULL, though it is declared NOT NULL")
         return NumberColumn(array.to_numpy(zero_copy_only=False))
 
-    def write(self, column: Column, place: Place) -> list[Any]:
+    def write(self, column: Column, place: Place) -> Cells:
         low, high = self.low, self.high
         if place.dialect == "sqlite":
             low, high = INTEGER_RANGES[_INT64]
@@ -107,7 +106,12 @@ class IntegerKind(Kind):
             if len(array) and (array.min() < low or array.max() > high):
                 row = int(np.argmax((array < low) | (array > high)))
                 raise place.unfit(row, int(array[row]), f"it takes {low} to {high}")
-            return array.tolist()
+            return array
+        if isinstance(column, ExtensionColumn) and isinstance(column.array, pd.arrays.IntegerArray):
+            found = pa.array(column.array)
+            bounds = pc.call_function("min_max", [found]).as_py()
+            if bounds["min"] is None or low <= bounds["min"] <= bounds["max"] <= high:
+                return found
 
         def convert(value: Any) -> int:
             if isinstance(value, bool | np.bool_) or not isinstance(value, _NUMBERS):
@@ -147,14 +151,12 @@ class FloatKind(Kind):
     def read(self, cells: Sequence[Any], nullable: bool) -> Column:
         array = pa.array(cells, pa.float64())
         if self.masked:
-            import pandas as pd
-
             found = pd.Float64Dtype().__from_arrow__(array)
             return ExtensionColumn(found.astype(nullable_dtype(self.dtype)))
         values = array.to_numpy(zero_copy_only=False)
         return NumberColumn(values.astype(self.dtype, copy=False))
 
-    def write(self, column: Column, place: Place) -> list[Any]:
+    def write(self, column: Column, place: Place) -> Cells:
         wanted = "floating point numbers"
         if isinstance(column, NumberColumn) and column.array.dtype.kind in "fiu":
             given = column.array
@@ -189,7 +191,7 @@ class FloatKind(Kind):
         given: np.ndarray[Any, Any],
         missing: np.ndarray[Any, Any] | None,
         place: Place,
-    ) -> list[Any]:
+    ) -> Cells:
         if self.stored.itemsize < 8:
             most = np.finfo(self.stored).max
             fits = ~np.isfinite(values) | (np.abs(values) <= most)
@@ -199,11 +201,9 @@ class FloatKind(Kind):
         # NaN is NULL where the database has none (SQLite's driver makes it so).
         if place.is_mariadb or place.dialect == "sqlite":
             missing = np.isnan(values)
-        cells: list[Any] = values.tolist()
-        if missing is not None and missing.any():
-            for row in np.flatnonzero(missing).tolist():
-                cells[row] = None
-        return cells
+        if missing is None or not missing.any():
+            return values
+        return pa.array(values, mask=missing)
 
     @staticmethod
     def _check(
@@ -238,16 +238,16 @@ class BooleanKind(Kind):
             raise WrongValue(f"values of {array.type}")
         array = array.cast(pa.bool_())
         if nullable:
-            import pandas as pd
-
             return ExtensionColumn(pd.BooleanDtype().__from_arrow__(array))
         if array.null_count:
             raise WrongValue("NULL, though it is declared NOT NULL")
         return NumberColumn(array.to_numpy(zero_copy_only=False))
 
-    def write(self, column: Column, place: Place) -> list[Any]:
+    def write(self, column: Column, place: Place) -> Cells:
         if isinstance(column, NumberColumn) and column.array.dtype.kind == "b":
-            return column.array.tolist()
+            return column.array
+        if isinstance(column, ExtensionColumn) and isinstance(column.array, pd.arrays.BooleanArray):
+            return pa.array(column.array)
 
         def convert(value: Any) -> bool:
             if isinstance(value, bool | np.bool_):
@@ -269,6 +269,7 @@ class DecimalKind(Kind):
     """
 
     name = "decimal"
+    binds = True
     precision: int | None = None
     scale: int | None = None
 

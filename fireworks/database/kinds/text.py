@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from fireworks.database.kinds.kind import Kind, Place, Spec, each_cell
+from fireworks.database.kinds.kind import Cells, Kind, Place, Spec, each_cell
 from fireworks.errors import WrongType, WrongValue
 from fireworks.message.column import Column
 from fireworks.message.kinds.extension import ExtensionColumn
@@ -53,7 +53,7 @@ class TextKind(Kind):
     def read(self, cells: Sequence[Any], nullable: bool) -> Column:
         return StringColumn(pa.array(cells, pa.large_string()))
 
-    def write(self, column: Column, place: Place) -> list[Any]:
+    def write(self, column: Column, place: Place) -> Cells:
         if isinstance(column, StringColumn):
             strings = column.array
         else:
@@ -72,7 +72,7 @@ class TextKind(Kind):
                 ) from None
         return self._checked(strings, place)
 
-    def _checked(self, strings: Any, place: Place) -> list[str | None]:
+    def _checked(self, strings: Any, place: Place) -> Cells:
         def check(fits: Any, why: str) -> None:
             if pc.call_function("all", [fits]).as_py() is False:
                 row = pc.call_function("index", [fits], pc.IndexOptions(pa.scalar(False))).as_py()
@@ -86,7 +86,7 @@ class TextKind(Kind):
             counts = pc.call_function("utf8_length", [strings])
             fits = pc.call_function("less_equal", [counts, pa.scalar(self.length, pa.int64())])
             check(fits, f"it takes {self.length} characters")
-        return strings.to_pylist()
+        return strings
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class CategoryKind(Kind):
             raise WrongValue(f"{error}, which is none of its values") from None
         return ExtensionColumn(pd.Categorical.from_codes(found, dtype=self._dtype()))
 
-    def write(self, column: Column, place: Place) -> list[Any]:
+    def write(self, column: Column, place: Place) -> Cells:
         known = set(self.categories)
 
         def convert(value: Any) -> str | int:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
-from fireworks.database.kinds.kind import Kind, Place, Spec, each_cell
+from fireworks.database.kinds.kind import Cells, Kind, Place, Spec, each_cell
 from fireworks.errors import WrongValue
 from fireworks.message.column import Column
 from fireworks.message.kinds.extension import ExtensionColumn
@@ -54,19 +54,19 @@ class DatetimeKind(Kind):
         utc: Any = pa.array(cells, pa.timestamp("us", "UTC")).to_pandas().array
         return ExtensionColumn(utc.tz_convert(self.zone).as_unit(self.unit))
 
-    def write(self, column: Column, place: Place) -> list[Any]:
+    def write(self, column: Column, place: Place) -> Cells:
         wanted = "datetimes " + ("without a zone" if self.zone is None else "with a zone")
         if isinstance(column, NumberColumn) and column.array.dtype.kind == "M":
             if self.zone is not None:
                 raise place.wrong_kind(column, wanted)
-            return _whole_microseconds(column.array, "datetime64[us]", place).tolist()
+            return _whole_microseconds(column.array, "datetime64[us]", place)
         array: Any = column.array
         if isinstance(column, ExtensionColumn) and isinstance(array.dtype, pd.DatetimeTZDtype):
             if self.zone is None:
                 raise place.wrong_kind(column, wanted)
             utc = array.tz_convert("UTC").tz_localize(None).to_numpy()
-            cells = _whole_microseconds(utc, "datetime64[us]", place).tolist()
-            return [each if each is None else each.replace(tzinfo=datetime.UTC) for each in cells]
+            exact = _whole_microseconds(utc, "datetime64[us]", place)
+            return pa.array(exact, pa.timestamp("us", "UTC"))
 
         def convert(value: Any) -> datetime.datetime:
             if not isinstance(value, datetime.datetime):
@@ -97,6 +97,7 @@ class DurationKind(Kind):
     """
 
     name = "duration"
+    binds = True
     unit: str = "us"
     native: bool = False
 
@@ -112,16 +113,12 @@ class DurationKind(Kind):
         values = pa.array(cells, pa.duration("us")).to_numpy(zero_copy_only=False)
         return NumberColumn(values.astype(f"timedelta64[{self.unit}]", copy=False))
 
-    def write(self, column: Column, place: Place) -> list[Any]:
+    def write(self, column: Column, place: Place) -> Cells:
         if isinstance(column, NumberColumn) and column.array.dtype.kind == "m":
             exact = _whole_microseconds(column.array, "timedelta64[us]", place)
             if self.native:
-                return exact.tolist()
-            missing = np.isnat(exact)
-            cells: list[Any] = exact.astype(np.int64).tolist()
-            for row in np.flatnonzero(missing).tolist():
-                cells[row] = None
-            return cells
+                return exact
+            return pa.array(exact).view(pa.int64())
 
         def convert(value: Any) -> Any:
             if not isinstance(value, datetime.timedelta):
