@@ -13,6 +13,9 @@ import torch
 from fireworks.errors import DamagedFile, NotRecorded
 from fireworks.record.atomic import sync_folder, temporary_name
 
+VERSION = 1
+"""Of what a checkpoint holds."""
+
 Result = TypeVar("Result")
 
 

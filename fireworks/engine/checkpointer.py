@@ -12,12 +12,14 @@ from typing import Any, Literal, Self, final
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
-from fireworks.engine import snapshot
-from fireworks.engine.checkpoint_file import BackgroundWork, write_state
+from fireworks.engine.checkpoint_file import VERSION, BackgroundWork, write_state
 from fireworks.engine.copying import Copier
 from fireworks.engine.data_state import data_state_of
+from fireworks.engine.engine_state import engine_state
 from fireworks.engine.events import FireworksEvents, fire, register_events
 from fireworks.engine.failures import on_failure
+from fireworks.engine.handler_states import handler_states
+from fireworks.engine.part_states import part_states
 from fireworks.engine.parts import (
     known_evaluators,
     register_evaluators,
@@ -25,7 +27,7 @@ from fireworks.engine.parts import (
     trainer_parts,
 )
 from fireworks.engine.preemption import PREEMPTED, Preemption
-from fireworks.engine.random_state import random_state
+from fireworks.engine.random_state import random_state, random_state_of_all
 from fireworks.errors import EngineError, WrongValue, suggest
 from fireworks.experiment import Experiment
 from fireworks.record import checkpoints
@@ -229,7 +231,7 @@ class Checkpointer:
     def _batch_came(self, engine: Engine) -> None:
         if self._taken is not None:
             # A fetch may use the global generators: this is where the next step begins.
-            self._taken["random_after"] = snapshot.gather(random_state())
+            self._taken["random_after"] = random_state_of_all(random_state())
             self._write()
             if self._preemption.stopping:
                 self._exit(engine)
@@ -292,23 +294,23 @@ class Checkpointer:
             position = self._experiment.mark()
         length = engine.state.epoch_length
         self._taken = {
-            "version": snapshot.VERSION,
+            "version": VERSION,
             "position": position,
             "epoch": iteration // length if length else 0,
             "time": time.time(),
             "score": self._score[1] if self._score and self._score[0] == iteration else None,
             "parts": self._copy_parts(engine),
-            "handlers": self._copier.copy(snapshot.handler_states(engine, parts), "handlers"),
-            "engine": self._copier.copy(snapshot.engine_state(engine, iteration), "engine"),
+            "handlers": self._copier.copy(handler_states(engine, parts), "handlers"),
+            "engine": self._copier.copy(engine_state(engine, iteration), "engine"),
             "within_epoch": within_epoch,
             "data": self._copier.copy(self._data.snapshot(engine, iteration, random), "data"),
-            "random": snapshot.gather(random),
+            "random": random_state_of_all(random),
             "random_after": None,
         }
 
     def _copy_parts(self, engine: Engine) -> dict[str, Any]:
-        parts = trainer_parts(engine)
-        return {name: self._copier.copy(part.state_dict(), name) for name, part in parts.items()}
+        states = part_states(trainer_parts(engine))
+        return {name: self._copier.copy(state, name) for name, state in states.items()}
 
     def _write(self) -> None:
         taken, self._taken = self._taken, None
@@ -344,15 +346,17 @@ class Checkpointer:
     def _save_emergency(self, engine: Engine, error: Exception) -> None:
         if self.folder is None or idist.get_rank() != 0:
             return
-        parts = {name: part.state_dict() for name, part in trainer_parts(engine).items()}
+        iteration = engine.state.iteration
+        content = {
+            "parts": part_states(trainer_parts(engine)),
+            "iteration": iteration,
+            "error": repr(error),
+        }
+        content = Copier().copy(content, "emergency")
         for earlier in self.folder.glob("emergency-*.pt"):
             earlier.unlink()
-        iteration = engine.state.iteration
         path = self.folder / f"emergency-{iteration:07d}.pt"
-        write_state(
-            path,
-            Copier().copy({"parts": parts, "iteration": iteration, "error": repr(error)}, "parts"),
-        )
+        write_state(path, content)
         _log.warning("what the error left is in %s, for inspection", path)
 
     # -- which ----------------------------------------------------------------------------------

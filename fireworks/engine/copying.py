@@ -55,6 +55,11 @@ class Copier:
         if tensor.device.type == "meta":
             raise WrongType(f"{where} is a tensor on the meta device, which has no values.")
         buffer = self._buffers.get(where)
-        if buffer is None or buffer.shape != tensor.shape or buffer.dtype != tensor.dtype:
-            buffer = self._buffers[where] = torch.empty(tensor.shape, dtype=tensor.dtype)
+        if buffer is None or _layout(buffer) != _layout(tensor):
+            # Strides and all: sums over a tensor are of another order where they differ.
+            buffer = self._buffers[where] = torch.empty_like(tensor, device="cpu")
         return buffer.copy_(tensor)
+
+
+def _layout(tensor: torch.Tensor) -> tuple[object, ...]:
+    return tensor.shape, tensor.stride(), tensor.dtype

@@ -6,6 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 
@@ -27,6 +28,16 @@ def random_state() -> dict[str, Any]:
             "gauss": float(legacy["gauss"]),
         }
     return state
+
+
+def random_state_of_all(state: dict[str, Any]) -> list[Any]:
+    """Return the states of all processes that train together, by rank; each must call it."""
+    world = idist.get_world_size()
+    if world == 1:
+        return [state]
+    states: list[Any] = [None] * world
+    torch.distributed.all_gather_object(states, state)
+    return states
 
 
 def restore_random_state(state: Mapping[str, Any]) -> None:

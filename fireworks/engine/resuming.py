@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import ignite.distributed as idist
 from ignite.engine import Engine, Events
 
-from fireworks.engine import snapshot
-from fireworks.engine.checkpoint_file import read_state
+from fireworks.engine.checkpoint_file import VERSION, read_state
 from fireworks.engine.data_state import data_state_of, restore_data
+from fireworks.engine.engine_state import restore_engine_state
+from fireworks.engine.handler_states import restore_handler_states
+from fireworks.engine.part_states import load_part_states
 from fireworks.engine.parts import register_parts, trainer_parts
 from fireworks.engine.random_state import restore_random_state
 from fireworks.errors import DamagedFile, StateMismatch
@@ -70,11 +72,8 @@ def resume(
             "another number, steps are of other batches: start as many, or take the weights alone: "
             f"model.load_state_dict(read_state({str(path)!r})['parts']['model'])."
         )
-    parts = trainer_parts(trainer)
-    snapshot.check_parts(parts, saved["parts"])
-    for name, part in parts.items():
-        part.load_state_dict(saved["parts"][name])
-    snapshot.restore_engine_state(trainer, saved["engine"])
+    load_part_states(trainer_parts(trainer), saved["parts"])
+    restore_engine_state(trainer, saved["engine"])
     _rewind(experiment, saved["position"])
     _Restorer(trainer, saved)
     _log.info("going on from %s", path)
@@ -91,7 +90,7 @@ def _newest(experiment: Experiment) -> tuple[Path, dict[str, Any]] | None:
             try:
                 each.verify()
                 saved = read_state(each.path)
-                if saved["version"] > snapshot.VERSION:
+                if saved["version"] > VERSION:
                     raise DamagedFile(f"{str(each.path)!r} was written by a newer release.")
             except DamagedFile as error:
                 _log.warning("a checkpoint is damaged, the one before it is tried: %s", error)
@@ -109,67 +108,73 @@ def _rewind(experiment: Experiment, position: int | None) -> None:
         experiment.rewind(position)
 
 
+@final
 class _Restorer:
-    """Restores, when the run begins, what can be restored only then."""
+    """Restores, when the run begins, what can be restored only then.
+
+    Whatever is attached to a run may begin anew when it starts, when an epoch starts, or when the
+    first batch is fetched: each state is given back behind that, in the order of the events below.
+
+    Args:
+        trainer: The trainer.
+        saved: The checkpoint.
+    """
 
     def __init__(self, trainer: Engine, saved: dict[str, Any]) -> None:
+        self._trainer = trainer
         self._saved = saved
-        self._data: Any = None
-        self._handles = [trainer.add_event_handler(Events.STARTED, self._start)]
+        self._once(Events.STARTED, self._data)
 
-    def _start(self, engine: Engine) -> None:
-        self._done()
-        saved = self._saved
-        self._data = engine.state.dataloader
-        again = restore_data(self._data, saved["data"])
+    def _data(self) -> None:
+        """Bring the data to where it stood."""
+        state: Any = self._trainer.state
+        data = state.dataloader
+        again = restore_data(data, self._saved["data"])
         if again is not None:
-            engine.state.dataloader = again
-        # At the end of what is called then: handlers attached until now may begin anew there.
-        first = Events.ITERATION_STARTED if self._data is None else Events.GET_BATCH_STARTED
-        self._handles.append(engine.add_event_handler(first, self._first_batch))
-        if self._data is not None:
-            self._handles.append(
-                engine.add_event_handler(Events.GET_BATCH_COMPLETED, self._batch_came)
-            )
-        if not saved["within_epoch"]:
-            # Before the others: at the start of an epoch metrics begin anew.
-            events: Any = engine._event_handlers  # pyright: ignore[reportPrivateUsage]
-            self._handles.append(
-                engine.add_event_handler(Events.EPOCH_STARTED, self._restore_handlers)
-            )
-            events[Events.EPOCH_STARTED].insert(0, events[Events.EPOCH_STARTED].pop())
+            state.dataloader = again  # for the first iterator over it
+        # Attached only now: behind all that was attached since `resume`.
+        if not self._saved["within_epoch"]:  # metrics are of the epoch that ended
+            self._once(Events.EPOCH_STARTED, self._handlers, first=True)
+        if data is None:  # there are no events around a batch
+            self._once(Events.ITERATION_STARTED, self._next_iteration)
+        else:
+            self._once(Events.GET_BATCH_STARTED, lambda: self._next_batch(data))
+            self._once(Events.GET_BATCH_COMPLETED, lambda: self._random("random_after"))
 
-    def _restore_handlers(self, engine: Engine) -> None:
-        self._handles.pop().remove()
-        self._give_states(engine)
+    def _handlers(self) -> None:
+        trainer = self._trainer
+        restore_handler_states(trainer, trainer_parts(trainer), self._saved["handlers"])
 
-    def _first_batch(self, engine: Engine) -> None:
-        saved, data = self._saved, self._saved["data"]
-        engine.state.dataloader = self._data
-        if saved["within_epoch"]:
-            self._give_states(engine)
-        if data["kind"] == "replay":
-            data_state_of(engine).replayed(data["done"], engine.state.iteration, data["random"])
+    def _next_batch(self, data: object) -> None:
+        state, saved = self._trainer.state, self._saved["data"]
+        state.dataloader = data  # pyright: ignore[reportAttributeAccessIssue]
+        if self._saved["within_epoch"]:
+            self._handlers()
+        if saved["kind"] == "replay":
+            follower = data_state_of(self._trainer)
+            follower.replayed(saved["done"], state.iteration, saved["random"])
         # A new iterator over data without a state has been made from this state already.
-        if data["kind"] != "replay" or data["done"]:
-            self._restore_random("random")
-        if self._data is None:
-            self._done()
-            self._restore_random("random_after")
+        if saved["kind"] != "replay" or saved["done"]:
+            self._random("random")
 
-    def _batch_came(self) -> None:
-        self._done()
-        self._restore_random("random_after")
+    def _next_iteration(self) -> None:
+        if self._saved["within_epoch"]:
+            self._handlers()
+        self._random("random_after" if self._saved["random_after"] else "random")
 
-    def _give_states(self, engine: Engine) -> None:
-        snapshot.restore_handler_states(engine, trainer_parts(engine), self._saved["handlers"])
-
-    def _restore_random(self, which: str) -> None:
+    def _random(self, which: str) -> None:
         states = self._saved[which]
-        if states is not None:
+        if states is not None:  # at the end of a run no further batch was fetched
             restore_random_state(states[idist.get_rank()])
 
-    def _done(self) -> None:
-        for each in self._handles:
-            each.remove()
-        self._handles.clear()
+    def _once(self, event: Events, restore: Callable[[], None], *, first: bool = False) -> None:
+        """Call a function when an event is next fired: behind its other handlers, or before."""
+
+        def run() -> None:
+            handle.remove()
+            restore()
+
+        handle = self._trainer.add_event_handler(event, run)
+        if first:
+            events: Any = self._trainer._event_handlers  # pyright: ignore[reportPrivateUsage]
+            events[event].insert(0, events[event].pop())

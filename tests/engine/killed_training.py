@@ -31,7 +31,7 @@ from ignite.handlers import EarlyStopping
 from ignite.handlers.param_scheduler import CosineAnnealingScheduler
 from ignite.metrics import Accuracy, RunningAverage
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from torch.utils.data import DataLoader
 
 from fireworks import (
@@ -67,6 +67,7 @@ TABLE = Message(
     }
 )
 LAST = 24
+ROWS_FILE = "rows.sqlite"
 
 
 class Stream(Source):
@@ -203,8 +204,46 @@ class CachedEarlyStopping(Case):
 class Database(Case):
     def __init__(self, folder):
         super().__init__(folder)
-        self.url = f"sqlite:///{folder / 'rows.sqlite'}"
-        self.data = shuffled(TableSource("rows", self.url))
+        self.data = shuffled(TableSource("killed_training", f"sqlite:///{folder / ROWS_FILE}"))
+
+
+class DatabaseServer(Case):
+    """The rows are on PostgreSQL, and weights drawn anew for each epoch."""
+
+    url = ""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        sampler = SamplerSource(np.linspace(1, 5, ROWS), seed=3)
+        self.data = TableSource("killed_training", self.url) >> sampler >> BatchingSource(BATCH)
+
+
+class Adversaries(Case):
+    """Two models with an optimizer each; the noise comes from torch's global generator."""
+
+    def trainer(self):
+        generator, critic = nn.Linear(2, 3), nn.Linear(3, 1)
+        self.model = nn.ModuleDict({"generator": generator, "critic": critic})
+        self.optimizer = torch.optim.Adam(generator.parameters(), lr=0.05)
+        of_critic = torch.optim.SGD(critic.parameters(), lr=0.05, momentum=0.9)
+
+        def update(engine, batch):
+            fake, ones = generator(torch.randn(len(batch), 2)), torch.ones(len(batch), 1)
+            of_critic.zero_grad()
+            right, wrong = critic(batch["x"]), critic(fake.detach())
+            loss = binary_cross_entropy_with_logits(right, ones)
+            (loss + binary_cross_entropy_with_logits(wrong, 1 - ones)).backward()
+            of_critic.step()
+            self.optimizer.zero_grad()
+            fooled = binary_cross_entropy_with_logits(critic(fake), ones)
+            fooled.backward()
+            self.optimizer.step()
+            return {"loss": fooled.detach()}
+
+        models = {"generator": generator, "critic": critic}
+        return create_trainer(
+            models, {"generator": self.optimizer, "critic": of_critic}, update=update, device="cpu"
+        )
 
 
 class Streamed(Case):
@@ -249,7 +288,7 @@ class PlainEngine(Case):
 
 CASES = [
     Momentum, AdamDropoutSchedule, Bfloat16Average, Accumulating, WeightedSampler, ChangingWeights,
-    CachedEarlyStopping, Database, Streamed, PlainLoader, PlainEngine,
+    CachedEarlyStopping, Database, Streamed, PlainLoader, PlainEngine, DatabaseServer, Adversaries,
 ]  # fmt: skip
 
 
@@ -325,11 +364,10 @@ def forked(work: Callable[[], None]) -> int:
     return os.waitpid(pid, 0)[1]
 
 
-def fill(path: Path) -> None:
-    url = f"sqlite:///{path}"
+def fill(url: str) -> None:
     rows = TABLE.copy()
     rows["id"] = np.arange(ROWS)
-    table = create_table("rows", rows, url)
+    table = create_table("killed_training", rows, url)
     Graph(MessageSource(rows) >> BatchingSource(10) >> WriterSource(table, url)).drain()
 
 
@@ -366,14 +404,16 @@ def prove(case: type[Case], root: Path, kills: int, seed: int) -> list[str]:
     undisturbed = root / case.__name__
     undisturbed.mkdir()
     if case is Database:
-        assert forked(lambda: fill(undisturbed / "rows.sqlite")) == 0
+        assert forked(lambda: fill(f"sqlite:///{undisturbed / ROWS_FILE}")) == 0
+    if case is DatabaseServer:
+        assert forked(lambda: fill(DatabaseServer.url)) == 0
     assert forked(lambda: train(case, undisturbed, None, False)) == 0, case.__name__
     report: list[str] = []
     for number in range(kills):
         folder = root / f"{case.__name__}-{number}"
         folder.mkdir()
         if case is Database:
-            (folder / "rows.sqlite").symlink_to(undisturbed / "rows.sqlite")
+            (folder / ROWS_FILE).symlink_to(undisturbed / ROWS_FILE)
         kill, again = (chosen.randint(1, LAST), chosen.choice(events)), None
         status = forked(lambda: train(case, folder, kill, False))
         assert os.WIFSIGNALED(status), (case.__name__, kill)
@@ -416,4 +456,5 @@ def main(root: Path, kills: int, seed: int, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
+    DatabaseServer.url = sys.argv[4]
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[5:])
