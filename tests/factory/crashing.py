@@ -1,7 +1,8 @@
 """A program: kills a sweep again and again, resumes it, and compares it with an undisturbed one.
 
-    python crashing.py FOLDER KIND…          after each of its transactions in turn
-    python crashing.py FOLDER --often KILLS  one sweep of 60 trials, at random moments
+    python crashing.py FOLDER KIND…              after each of its transactions in turn
+    python crashing.py FOLDER --often KILLS      one sweep of 60 trials, at random moments
+    python crashing.py FOLDER --processes KILLS  the same, its trials in processes: none outlives it
 
 prints a line of JSON for each kind of proposer: what differed, and how often it was killed.
 """
@@ -17,6 +18,7 @@ import tempfile
 import threading
 import time
 import traceback
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -36,6 +38,7 @@ from fireworks.factory.samplers import make_sampler
 from fireworks.record.sqlite import SQLiteStore
 
 sys.path.insert(0, str(Path(__file__).parent))
+from conftest import marked
 from in_thread import InThread
 
 TRIALS = 5
@@ -245,17 +248,29 @@ def import_lazily(options: dict[str, Any]) -> None:
                 study.tell(asked, [float(value)])
 
 
-def kill_often(kills: int, folder: Path) -> dict[str, Any]:
-    """Kill one sweep at random moments, go on with it each time, and compare the end."""
+def kill_often(kills: int, folder: Path, *, processes: bool) -> dict[str, Any]:
+    """Kill one sweep at random moments, go on with it each time, and compare the end.
+
+    Args:
+        kills: How often.
+        folder: Where the runs go.
+        processes: Whether trials run in processes of their own, all of which are to be gone a
+            second after each kill.
+    """
     options = {**KINDS["tpe"](), "propose": SPACE, "constraints": []}
     moments = np.random.default_rng(11)
 
+    marker = f"CRASHING={uuid.uuid4().hex}"
+
     def work(root: Path, begun: int | None = None) -> None:
         path = newest(root)
+        alone = processes and begun is not None
+        backend = None if alone else InThread(train)
+        os.environ.update([marker.split("=")])
         if path is None:
-            factory = begin(root, "tpe", **options)
+            factory = begin(root, "tpe", **options, backend=backend)
         else:
-            factory = Factory.resume(path, train, backend=InThread(train), **options)
+            factory = Factory.resume(path, train, backend=backend, **options)
         if begun is not None:
             factory.add_event_handler(FactoryEvents.STARTED, lambda: os.write(begun, b"!"))
         factory.run(trials=60)
@@ -263,6 +278,7 @@ def kill_often(kills: int, folder: Path) -> dict[str, Any]:
     assert forked(lambda: work(folder / "undisturbed")) == 0
     ended: dict[int, int] = {}
     differences: list[Any] = []
+    running: list[int] = []  # processes, when it was killed
     root = folder / "killed"
     for _ in range(kills):
         reader, writer = os.pipe()
@@ -273,10 +289,16 @@ def kill_often(kills: int, folder: Path) -> dict[str, Any]:
             os._exit(0)
         os.close(writer)
         os.read(reader, 1)
-        time.sleep(float(moments.uniform(0, 0.1)))
+        time.sleep(float(moments.uniform(0, 0.5 if processes else 0.1)))
+        running.append(len(marked(marker)))
         os.kill(pid, signal.SIGKILL)
         os.close(reader)
         os.waitpid(pid, 0)
+        deadline = time.monotonic() + 1
+        while (left := marked(marker)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        if left:
+            differences.append(["alive a second after the kill", left])
         now = finished(newest(root) or root)
         if {number: now.get(number) for number in ended} != ended:
             differences.append(["a finished trial was lost or ran again", ended, now])
@@ -287,7 +309,13 @@ def kill_often(kills: int, folder: Path) -> dict[str, Any]:
     differences += [
         [name, expected[name], got[name]] for name in got if got[name] != expected[name]
     ]
-    return {"kind": "often", "kills": kills, "left": 60 - len(ended), "differences": differences}
+    return {
+        "kind": "often",
+        "kills": kills,
+        "left": 60 - len(ended),
+        "running": running,
+        "differences": differences,
+    }
 
 
 def newest(root: Path) -> Path | None:
@@ -306,9 +334,10 @@ if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)
-    if sys.argv[2] == "--often":
+    if sys.argv[2] in ("--often", "--processes"):
         with tempfile.TemporaryDirectory(dir=sys.argv[1]) as place:
-            print(json.dumps(kill_often(int(sys.argv[3]), Path(place))))
+            processes = sys.argv[2] == "--processes"
+            print(json.dumps(kill_often(int(sys.argv[3]), Path(place), processes=processes)))
         sys.exit()
     for kind in sys.argv[2:]:
         with tempfile.TemporaryDirectory(dir=sys.argv[1]) as place:

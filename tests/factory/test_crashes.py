@@ -51,3 +51,11 @@ def test_thirty_crashes_at_random_moments_change_nothing(tmp_path: Path) -> None
     found = crash(tmp_path, "--often", "30")
     assert found["differences"] == []
     assert found["left"] < 60, "nothing was done between the crashes"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_crashes_of_a_sweep_with_processes_leave_none_of_them(tmp_path: Path) -> None:
+    found = crash(tmp_path, "--processes", "5")
+    assert found["differences"] == []
+    assert max(found["running"]) > 1, "there was no trial when it was killed"
