@@ -89,6 +89,7 @@ class Sweep:
         self._fire = fire
         self._slots = slots
         self.shared: SharedData | None = None  # what all trials read
+        self._loaded: Experiment | None = None
         self._queue: deque[TrialRecord] = deque()  # waiting for another attempt
         self._running: dict[str, _Running] = {}
         self._notices: deque[Notice] = deque()  # heard and not yet acted upon
@@ -134,7 +135,9 @@ class Sweep:
 
         What an earlier owner of the experiment left running is killed first.
         """
-        kill_marked(run_token(experiment.path))
+        if self._loaded is not experiment:  # else what runs is ours: warm processes that wait
+            kill_marked(run_token(experiment.path))
+            self._loaded = experiment
         sweep, settings = experiment.sweep, self.settings
         sweep.set_objective([(each.metric, each.direction) for each in self._goal.objectives])
         self._proposals.begin(

@@ -23,7 +23,16 @@ import torch
 
 from fireworks.errors import SweepFailed, WrongType, WrongValue
 from fireworks.experiment import Experiment, load_experiment
-from fireworks.factory import EndSearch, Factory, FactoryEvents, Grid, Trial, TrialRecord
+from fireworks.factory import (
+    EndSearch,
+    Factory,
+    FactoryEvents,
+    ForkServer,
+    Grid,
+    Trial,
+    TrialRecord,
+    Warm,
+)
 
 Make = Callable[..., Factory]
 
@@ -512,3 +521,20 @@ def test_progress_is_logged(make: Make, caplog: pytest.LogCaptureFixture) -> Non
     make(identity).run(trials=2)
     assert len([each for each in caplog.messages if "completed" in each]) == 2
     assert "2/2 trials, best accuracy" in caplog.messages[-1]
+
+
+def test_a_warm_process_stays_from_one_run_to_the_next(make: Make, server: ForkServer) -> None:
+    def train(trial: Trial) -> dict[str, float]:
+        return {"accuracy": trial.params["x"], "pid": os.getpid(), "attempt": trial.attempt}
+
+    warm = Warm(server)
+    factory = make(train, backend=warm, workers=1)
+    factory.run(trials=2)
+    factory.run(trials=4)
+    results = [record.result or {} for record in factory.records]
+    for pid in warm.waiting:
+        os.kill(pid, signal.SIGKILL)
+    while warm.waiting:
+        warm.poll()
+    assert len({each["pid"] for each in results}) == 1
+    assert [each["attempt"] for each in results] == [1.0] * 4
