@@ -6,6 +6,10 @@ Peers: TensorBoard's SummaryWriter for the caller's time, plain ``sqlite3.execut
 rate, ``pandas.read_sql`` for reading; MLflow and Trackio where the environment variable
 TRACKERS_PYTHON names an interpreter that has them (see trackers/others.py). Each is measured
 REPEATS times, interleaved; the minimum and the median are printed.
+
+A step is 2 ms of PyTorch's arithmetic on one thread, which empties the caches and gives up the GIL
+as training does; a sleeping and a tight loop are measured as well. What the clock and an empty call
+cost after such a step is printed beside: it is part of every other figure.
 """
 
 from __future__ import annotations
@@ -33,37 +37,45 @@ from fireworks.experiment import Experiment, experiments, load_experiment, open_
 
 REPEATS = 5
 METRICS = {f"train/metric_{i}": 0.1 * i + 0.037 for i in range(10)}
+WEIGHTS = torch.randn(256, 256)
 POINTS = 1_000_000
 
 
-def experiment_log(folder: Path) -> tuple[Callable[[int], None], Callable[[], None]]:
+Log = Callable[..., None]  # as Experiment.log: values by name, and the step
+
+
+def experiment_log(folder: Path) -> tuple[Log, Callable[[], None]]:
     experiment = Experiment("speed", root=folder)
-    return lambda step: experiment.log(METRICS, step=step), experiment.close
+    return experiment.log, experiment.close
 
 
-def tensorboard_log(folder: Path) -> tuple[Callable[[int], None], Callable[[], None]]:
+def tensorboard_log(folder: Path) -> tuple[Log, Callable[[], None]]:
     writer = SummaryWriter(str(folder / "tensorboard"))
 
-    def log(step: int) -> None:
-        for name, value in METRICS.items():
+    def log(values: dict[str, float], step: int) -> None:
+        for name, value in values.items():
             writer.add_scalar(name, value, step)
 
     return log, writer.close
 
 
-def busy(seconds: float) -> None:
-    """A training step that computes, and so keeps its caches, in place of one that sleeps."""
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        pass
+def nothing(folder: Path) -> tuple[Log, Callable[[], None]]:
+    return lambda values, step: None, lambda: None
 
 
-def calls(log: Callable[[int], None], count: int, between: Callable[[], None]) -> list[float]:
+def compute() -> None:
+    """A training step: 2 ms of processor time in PyTorch."""
+    end = time.thread_time() + 0.002
+    while time.thread_time() < end:
+        torch.mm(WEIGHTS, WEIGHTS)
+
+
+def calls(log: Log, count: int, between: Callable[[], None]) -> list[float]:
     """The microseconds that each of `count` calls took its caller."""
     times: list[float] = []
     for step in range(count):
         start = time.perf_counter_ns()
-        log(step)
+        log(METRICS, step=step)
         times.append((time.perf_counter_ns() - start) / 1000)
         between()
     return sorted(times)
@@ -72,20 +84,25 @@ def calls(log: Callable[[int], None], count: int, between: Callable[[], None]) -
 def callers_time(folder: Path) -> None:
     kinds = {
         "tight loop": (5000, lambda: None),
-        "a 2 ms step that computes": (500, lambda: busy(0.002)),
+        "a 2 ms step that computes": (500, compute),
         "a 2 ms step that sleeps": (500, lambda: time.sleep(0.002)),
     }
+    ways = {
+        "Experiment": experiment_log,
+        "TensorBoard": tensorboard_log,
+        "the clock and an empty call": nothing,
+    }
     for kind, (count, between) in kinds.items():
-        for name, make in {"Experiment": experiment_log, "TensorBoard": tensorboard_log}.items():
-            medians, tails = [], []
-            for repeat in range(REPEATS):
+        found: dict[str, list[list[float]]] = {name: [] for name in ways}
+        for repeat in range(REPEATS):
+            for name, make in ways.items():
                 log, close = make(folder / f"{name}-{kind}-{repeat}")
-                times = calls(log, count, between)
+                found[name].append(calls(log, count, between))
                 close()
-                medians.append(times[count // 2])
-                tails.append(times[count * 99 // 100])
-            report(f"log of 10 floats, {kind}: {name} p50", medians, "µs")
-            report(f"log of 10 floats, {kind}: {name} p99", tails, "µs")
+        for name, rounds in found.items():
+            for part, place in (("p50", count // 2), ("p99", count * 99 // 100)):
+                values = [each[place] for each in rounds]
+                report(f"log of 10 floats, {kind}: {name} {part}", values, "µs")
 
 
 def other_trackers(calls: int = 300) -> None:
@@ -244,7 +261,7 @@ def tensors(folder: Path) -> None:
     medians, tails = [], []
     for _ in range(REPEATS):
         with Experiment("tensors", root=folder / "tensors") as experiment:
-            times = calls(lambda step: experiment.log(values, step=step), 5000, lambda: None)
+            times = calls(lambda _, step: experiment.log(values, step=step), 5000, lambda: None)
         medians.append(times[2500])
         tails.append(times[4950])
     report("log of 10 zero-dimensional tensors, tight loop: p50", medians, "µs")
@@ -254,20 +271,21 @@ def tensors(folder: Path) -> None:
 def overhead(folder: Path, steps: int = 1000) -> None:
     """CPU time of a 2 ms step, the caller's and the writer's together, beyond the step's own."""
 
-    def cpu(log: Callable[[int], None]) -> float:
+    def cpu(log: Log) -> float:
+        for step in range(50):
+            log(METRICS, step=step)
+            compute()
         start = time.process_time()
         for step in range(steps):
-            end = time.thread_time() + 0.002
-            while time.thread_time() < end:
-                pass
-            log(step)
+            log(METRICS, step=step)
+            compute()
         return (time.process_time() - start) / steps
 
     shares = []
     for _ in range(REPEATS):
-        alone = cpu(lambda step: None)
+        alone = cpu(lambda values, step: None)
         with Experiment("overhead", root=folder / "overhead") as experiment:
-            shares.append(100 * (cpu(lambda step: experiment.log(METRICS, step=step)) / alone - 1))
+            shares.append(100 * (cpu(experiment.log) / alone - 1))
     report("overhead of logging 10 floats on a 2 ms step", shares, "%")
 
 
@@ -275,38 +293,60 @@ POLL = """
 import sys, time
 from fireworks.experiment import load_experiment
 read = load_experiment(sys.argv[1])
+looks = sys.argv[2] == "reads"  # else it takes as much of the processor, far from the database
 read.overview()
+took = []
+for _ in range(5):
+    start = time.thread_time()
+    read.overview()
+    took.append(time.thread_time() - start)
 print("ready", flush=True)
 while True:
-    read.overview()
+    end = time.thread_time() + min(took)
+    if looks:
+        read.overview()
+    while not looks and time.thread_time() < end:
+        pass
     time.sleep(0.05)
 """
 
 
 def polled(folder: Path) -> None:
-    """The writer's rate while another process reads every 50 ms, against without one."""
-    rates: dict[str, list[float]] = {"alone": [], "polled": []}
-    for repeat in range(2 * REPEATS):
-        kind = "polled" if repeat % 2 else "alone"
-        with Experiment("polled", root=folder / "polled") as experiment:
-            reader = None
-            if kind == "polled":
-                command = [sys.executable, "-c", POLL, str(experiment.path)]
-                reader = subprocess.Popen(command, stdout=subprocess.PIPE)
-                assert reader.stdout is not None
-                reader.stdout.readline()
-            start = time.perf_counter()
-            for step in range(POINTS // 10):
-                experiment.log(METRICS, step=step)
-            experiment.flush()
-            rates[kind].append(POINTS / (time.perf_counter() - start))
-            if reader is not None:
-                reader.kill()
-                reader.communicate()
-    for kind, values in rates.items():
-        report(f"durable points per second, {kind}", values, "/s")
-    change = statistics.median(rates["polled"]) / statistics.median(rates["alone"]) - 1
-    print(f"a reader every 50 ms changes the writer's rate by {100 * change:+.1f} %")
+    """A writer in a tight loop while another process reads every 50 ms.
+
+    Against it alone, and against it beside a process that computes for as long as the other reads:
+    where there are fewer idle cores than processes, that is not the reader's doing.
+    """
+    seconds: dict[str, list[float]] = {"alone": [], "computes": [], "reads": []}
+    processor: dict[str, list[float]] = {kind: [] for kind in seconds}
+    for _ in range(REPEATS):
+        for kind in seconds:
+            with Experiment("polled", root=folder / "polled") as experiment:
+                experiment.log(METRICS, step=-1)
+                experiment.flush()
+                other = None
+                if kind != "alone":
+                    command = [sys.executable, "-c", POLL, str(experiment.path), kind]
+                    other = subprocess.Popen(command, stdout=subprocess.PIPE)
+                    assert other.stdout is not None
+                    other.stdout.readline()
+                start, cpu = time.perf_counter(), time.process_time()
+                for step in range(POINTS // 10):
+                    experiment.log(METRICS, step=step)
+                experiment.flush()
+                seconds[kind].append(time.perf_counter() - start)
+                processor[kind].append(time.process_time() - cpu)
+                if other is not None:
+                    other.kill()
+                    other.communicate()
+    for kind, values in seconds.items():
+        what = "alone" if kind == "alone" else f"beside a process that {kind} every 50 ms"
+        report(f"durable points per second, {what}", [POINTS / each for each in values], "/s")
+    for what, times in (("time", seconds), ("processor time", processor)):
+        for kind, than in (("alone", "alone"), ("computes", "beside one that computes")):
+            ratios = [a / b for a, b in zip(times["reads"], times[kind], strict=True)]
+            more = [100 * (each - 1) for each in ratios]
+            report(f"the writer's {what}, with a reader more than {than}", more, "%")
 
 
 def listing(folder: Path, count: int = 10_000) -> None:
@@ -334,6 +374,7 @@ if __name__ == "__main__":
         f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, pandas "
         f"{pandas.__version__}, torch {torch.__version__}, {os.cpu_count()} CPUs"
     )
+    torch.set_num_threads(1)
     short = options(__doc__ or "").short
     if short:
         REPEATS, POINTS = 2, 50_000

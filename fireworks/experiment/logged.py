@@ -74,7 +74,11 @@ class Logged(Contents):
                     f"log() takes a mapping of names to numbers; got {type(mapping).__name__}: "
                     f"{mapping!r:.60}. For example: log({{'train/loss': 0.3}}, step=1)"
                 ) from None
-        writer.put(self._steps.checked(step), values)
+        steps = self._steps
+        # Here, and not in a call: what a loop of heavy steps finds in no cache is what costs.
+        if steps.counting or type(step) is not int or not -(2**63) < step < 2**63 - 1:
+            step = steps.checked(step)
+        writer.put(step, values)
         if self._durable:
             writer.flush()
 

@@ -21,6 +21,7 @@ class Steps:
     def __init__(self, highest: Callable[[], int]) -> None:
         self._highest = highest
         self._next: int | None = None
+        self.counting = False  # whether somebody has asked for the next
 
     def checked(self, step: Any) -> int:
         """Return ``step`` as an int that the record can hold; None: one past the highest.
@@ -29,11 +30,10 @@ class Steps:
             WrongType: It is not an integer.
             WrongValue: It does not fit in 64 bits.
         """
-        if type(step) is int and self._next is None and -_LARGEST <= step < _LARGEST:
-            return step  # the usual case, fast
         if step is None:
             if self._next is None:
                 self._next = self._highest() + 1
+                self.counting = True
             number = self._next
         else:
             try:

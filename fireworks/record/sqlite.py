@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, final
@@ -26,23 +27,26 @@ from fireworks.record.schema import quoted
 from fireworks.record.store import BUSY_SECONDS, Connection, Curve, Store
 
 
-def _of_many(statement: str, columns: int, after: str = "") -> list[tuple[int, str]]:
-    """A statement for 256 rows, one for 192 … one for one, with their numbers of rows.
+def _of_many(statement: str, row: str, after: str = "") -> list[tuple[int, str]]:
+    """A statement for 512 rows, one for 448 … one for one, with their numbers of rows.
 
     sqlite3 gives up the GIL once per statement and row of ``executemany``, and a training loop that
     computes in Python keeps it for five milliseconds each time: the fewer, the sooner it is
     committed.
     """
-    row = f"({','.join('?' * columns)})"
-    sizes = [256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1]
+    sizes = [512, 448, 384, 320, 256, 192, 128, 96, 64, 48, 32, 24, 16, 12, 8, 6, 4, 3, 2, 1]
     return [(size, f"{statement} VALUES {','.join([row] * size)}{after}") for size in sizes]
 
 
-_COLUMNS = 6
-_INSERT_METRICS = _of_many("INSERT OR REPLACE INTO metrics", _COLUMNS)
+@lru_cache(64)
+def _insert_metrics(attempt: int) -> list[tuple[int, str]]:
+    """The statements that write an attempt's metrics: what all rows share is not bound again."""
+    return _of_many("INSERT OR REPLACE INTO metrics", f"(?,?,?,{attempt:d},?,?)")
+
+
 _UPDATE_LATEST = _of_many(
     "INSERT INTO latest",
-    3,
+    "(?,?,?)",
     " ON CONFLICT (series) DO UPDATE SET step = excluded.step, value = excluded.value "
     "WHERE excluded.step >= latest.step",
 )
@@ -65,14 +69,17 @@ class SQLiteConnection(sqlite3.Connection):
         """Write values, and bring ``latest`` up to date."""
         # Grouped as the table is clustered: neighbours go to the same page.
         ordered = sorted(curves, key=lambda each: each.series)
-        rows = chain.from_iterable(
-            zip(
-                repeat(each.series), each.steps, each.seqs, repeat(attempt), each.values,
-                each.times,
-            )
-            for each in ordered
-        )  # fmt: skip
-        _execute_many(self, _INSERT_METRICS, _COLUMNS, list(chain.from_iterable(rows)))
+        columns = (
+            [repeat(each.series, len(each.steps)) for each in ordered],
+            [each.steps for each in ordered],
+            [each.seqs for each in ordered],
+            [each.values for each in ordered],
+            [each.times for each in ordered],
+        )
+        fields: list[Any] = [None] * (len(columns) * sum(len(each.steps) for each in ordered))
+        for place, parts in enumerate(columns):
+            fields[place :: len(columns)] = chain.from_iterable(parts)
+        _execute_many(self, _insert_metrics(attempt), len(columns), fields)
         latest = [field for each in ordered for field in each.last()]
         _execute_many(self, _UPDATE_LATEST, 3, latest)
 
