@@ -28,7 +28,7 @@ from fireworks.experiment import Experiment
 from fireworks.factory import Factory, FactoryEvents, Random, Trial
 from fireworks.factory.backend import Backend, Ended, Job, Notice, Said
 
-SPACE = {"x": (0.0, 1.0)}
+SPACE = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
 
 
 def trivial(trial: Trial) -> dict[str, float]:

@@ -95,10 +95,12 @@ class Display:
         """Log how a trial has ended."""
         if self._began is None:  # not before: what the trials need had to be imported
             self._began = time.monotonic() - (record.seconds or 0.0)
+        level = logging.WARNING if record.state == "failed" else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
         what = record.reason or "" if record.values is None else self._values(record)
         took = "" if record.seconds is None else f" in {record.seconds:.1f} s"
         params = ", ".join(f"{name}={_short(value)}" for name, value in record.params.items())
-        level = logging.WARNING if record.state == "failed" else logging.INFO
         logger.log(
             level,
             "trial %d %s%s%s  [%s]  %s",

@@ -54,6 +54,7 @@ class Handlers:
 
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
+        self._handled = False  # whether there is a handler at all
         self._engine = Engine(lambda engine, batch: None)
         self._engine.register_events(
             *FactoryEvents, event_to_attr={event: event.value for event in FactoryEvents}
@@ -70,6 +71,7 @@ class Handlers:
         except TypeError:
             takes_factory = False
             inspect.signature(handler).bind(*args, **kwargs)
+        self._handled = True
         first = (self._factory,) if takes_factory else ()
         self._engine.add_event_handler(event, lambda: handler(*first, *args, **kwargs))
 
@@ -77,4 +79,5 @@ class Handlers:
         """Count the event and call its handlers, in the order they were attached."""
         count = getattr(self._engine.state, event.value)
         setattr(self._engine.state, event.value, count + 1)
-        self._engine.fire_event(event)
+        if self._handled:
+            self._engine.fire_event(event)

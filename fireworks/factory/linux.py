@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 MARKER = "FIREWORKS_ATTEMPT"
@@ -56,6 +56,7 @@ def name_process(name: str) -> None:
     _prctl(_SET_NAME, name.encode()[:15])
 
 
+@lru_cache(64)  # a path is resolved by several calls of the system
 def run_token(experiment: Path) -> str:
     """What the tokens of all attempts of an experiment begin with."""
     return hashlib.sha256(os.fsencode(experiment.resolve())).hexdigest()[:16]
