@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("fireworks.factory")
 
-# Proposals in a row that had all been tried: to try one set of parameters with a few dozen seeds is
-# a search, too.
+# Proposals in a row that had all been tried: to try one set of parameters with many seeds is a
+# search, too.
 _REPEATS_WARNED_OF = 20
-_MOST_REPEATS = 100
+_MOST_REPEATS = 1000
 
 
 def trial_seed(seed: int, number: int) -> int:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from fireworks.errors import (
 )
 from fireworks.experiment import Experiment, load_experiment
 from fireworks.factory import (
+    EndSearch,
     Evaluation,
     Factory,
     ForkServer,
@@ -33,10 +32,9 @@ from fireworks.factory import (
     TrialRecord,
 )
 from fireworks.factory.goal import Goal, as_goal
+from fireworks.factory.proposals import Proposals
+from fireworks.factory.proposers import as_proposer
 from fireworks.factory.records import pareto_front
-
-sys.path.insert(0, str(Path(__file__).parent))
-from in_thread import InThread
 
 Make = Callable[..., Factory]
 SPACE = {"x": FloatDistribution(0, 1), "n": IntDistribution(1, 9)}
@@ -298,7 +296,7 @@ def test_a_missing_parameter_is_named(make: Make) -> None:
 
 
 def test_a_proposer_that_repeats_for_ever_is_warned_of_and_ends(
-    make: Make, caplog: pytest.LogCaptureFixture, experiment: Experiment
+    experiment: Experiment, caplog: pytest.LogCaptureFixture
 ) -> None:
     proposed: list[float] = []
 
@@ -306,27 +304,28 @@ def test_a_proposer_that_repeats_for_ever_is_warned_of_and_ends(
         proposed.append(0.5 if len(proposed) > 3 else len(proposed) / 10)
         return {"x": proposed[-1]}
 
-    def instead() -> InThread:
-        return InThread(train)
+    def proposals() -> Proposals:
+        """As a process that goes on with the sweep makes them."""
+        found = Proposals(as_goal("a", None), as_proposer(repeat), None, None, str)
+        found.begin(experiment.sweep, experiment.path, seed=1, ordered=10_000)
+        return found
 
-    with closing(instead()) as backend:
-        factory = make(train, propose=repeat, backend=backend)
-        factory.enqueue({"x": 0.1})
-        factory.run(trials=70)
+    first = proposals()
+    first.enqueue({"x": 0.1})
+    for _ in range(600):
+        first.propose()
     repeated = [each for each in caplog.messages if "had all been tried before" in each]
-    assert len(factory.records) == 70 and len(repeated) == 1 and "after 100 it ends" in repeated[0]
-    # As in another process: that it has repeated itself is known from the record.
-    with closing(instead()) as backend:
-        factory = make(train, propose=repeat, backend=backend)
-        factory.run(trials=1000)
-        # 0.1 was enqueued, and tried again; 0.5 was new once.
-        assert len(factory.records) == len(proposed) + 1 == 1 + 5 + 100
-        for _ in range(3):
-            factory.enqueue({"x": 0.5})
-        factory.run(trials=1000)
-    assert len(factory.records) == len(proposed) + 4
-    assert caplog.messages[-1].startswith("the last 100 proposals") and factory.best is not None
-    assert experiment.trials["state"].tolist() == ["completed"] * len(factory.records)
+    assert len(repeated) == 1 and "after 1000 it ends" in repeated[0]
+    again = proposals()
+    with pytest.raises(EndSearch, match="the last 1000 proposals had all been tried before"):
+        while True:
+            again.propose()
+    # What is enqueued does not count; 0.1 was proposed after that; 0.5 was new once.
+    assert len(again.trials) == 1 + len(proposed) == 1 + 5 + 1000
+    again.enqueue({"x": 0.5})  # somebody wants it
+    assert again.propose().params == {"x": 0.5}
+    with pytest.raises(EndSearch):
+        again.propose()
 
 
 def test_a_parameter_with_other_choices_is_explained(make: Make) -> None:
