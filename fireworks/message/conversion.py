@@ -38,6 +38,8 @@ def column_from(value: object, length: int | None) -> Column:
         if not value.ndim:
             return TensorColumn(value.expand(1 if length is None else length).clone())
         column: Column = TensorColumn(value)
+        if value.shape[0] == length:
+            return column  # as nearly always
     elif isinstance(value, np.ndarray) and value.ndim:
         column = from_numpy(value)
     elif isinstance(value, Column):

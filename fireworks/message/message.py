@@ -339,7 +339,8 @@ class Message(DataFrameHabits, Interchange):
         columns, length = dict(self.stored), self._length if self.stored else None
         for name, value in changed.items():
             columns[name] = column = _column_from(name, value, length)
-            length = len(column)
+            if length is None:
+                length = len(column)
         return Message.from_columns(columns, length)
 
     def filter(self, keep: Any) -> Message:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Generator, Iterator, Mapping
-from time import perf_counter
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from fireworks.errors import WrongLength, WrongType
+from fireworks.errors import WrongLength, WrongType, WrongValue
 from fireworks.message import Message, concat
 from fireworks.message.rows import resolve
 from fireworks.source import state, wiring
-from fireworks.source.failures import OnError, Skipped, changed_chunks, check_on_error, tried
+from fireworks.source.failures import (
+    OnError,
+    Skipped,
+    changed_chunks,
+    check_on_error,
+    persistent,
+    read_blocks,
+    tried,
+)
 from fireworks.source.node import Node
 from fireworks.source.passes import Pass
 from fireworks.source.reading import Rows, apart, guarded
 from fireworks.source.rings import Flow, Position
-from fireworks.source.run import Reader, Run, current_run, stepped
+from fireworks.source.run import ROWS_PER_READ, Reader, Run, current_run
 from fireworks.source.statistics import Statistics
-
-_log = logging.getLogger(__name__)
+from fireworks.source.stepping import stepped_chunks
 
 _SKIPPED_KEPT = 1_000
 
@@ -79,8 +84,9 @@ class Source(Node):
         inputs: The source to read from, or a dict of named ones. It can also be bound later, once,
             with ``reader >> source``.
         name: Tells this source from others of its class: in seeds, states and messages.
-        on_error: What to do where `transform` raises: ``"raise"``; ``"skip"`` to leave the rows out
-            for which it does (see ``skipped``), which makes the source a stream; or ``Retry(n)``.
+        on_error: What to do where `read` or `transform` raises: ``"raise"``; ``"skip"`` to leave
+            the rows out for which it does (see ``skipped``), which makes the source a stream; or
+            ``Retry(n)``, which also opens a `stream` that raises again, behind its last chunk.
 
     Attributes:
         num_rows: Rows in one epoch; the input's, where a subclass says nothing else.
@@ -91,6 +97,7 @@ class Source(Node):
             further up.
         reorders: Whether its rows are its one input's, in the order that `reorder` tells.
         changes: Whether its rows are its one input's, put through `change`.
+        handles_errors: Whether this class itself does what ``on_error`` says.
         needs_inputs: Whether a source of this class is useless without an input. By itself, a class
             that transforms, or that reads in more than one way, is.
         skipped: The last rows that were left out, with their reasons, at most 1,000.
@@ -100,6 +107,7 @@ class Source(Node):
     epoch_aware: ClassVar[bool] = False
     passes_rows: bool = False
     on_error: OnError = "raise"
+    handles_errors: ClassVar[bool] = False
     reorders: bool = False
     changes: bool = False
     _methods: ClassVar[frozenset[str]] = frozenset()
@@ -129,7 +137,8 @@ class Source(Node):
         cls.reorders = "reorder" in cls._methods and "read" not in cls._methods
         cls.changes = bool(cls._methods & {"transform", "change"}) and "read" not in cls._methods
         if "read" in own:
-            cls.read = guarded(cls.__dict__["read"])
+            read = cls.__dict__["read"]
+            cls.read = guarded(read if cls.handles_errors else persistent(read))
         if own & {"transform", "change"}:
             cls.epoch_aware = cls.passes_rows = True
         if "reorder" in own:
@@ -154,6 +163,12 @@ class Source(Node):
         self = super().__new__(cls, *args, inputs=inputs, name=name, **options)
         if on_error is not None:
             self.on_error = check_on_error(on_error)
+            if self.leaves_rows_out and cls._methods <= {"stream"}:
+                raise WrongValue(
+                    f'{self!r} takes on_error="raise" or Retry(n), not "skip": a stream that '
+                    "raises has ended, and what would come next is unknown. Leave rows out inside "
+                    "of its stream."
+                )
         self.statistics = Statistics()
         self.skipped = []
         self.skipped_count = 0
@@ -192,7 +207,7 @@ class Source(Node):
         """
         if self.reorders:
             return self.input.read(self.reorder(rows))
-        if not self.changes or self.on_error == "skip":
+        if not self.changes or self.leaves_rows_out:
             self.require_index()
         return tried(self, self.change, self.input.read(rows), rows)
 
@@ -228,7 +243,11 @@ class Source(Node):
         For sources that combine streams: they open their inputs with ``run`` and put the inputs'
         positions into their own, so that a state covers everything upstream.
         """
-        if self.changes and self.on_error == "skip":
+        if self.leaves_rows_out and "read" in self._methods:
+            size = self.item_rows if self.item_rows > 1 else ROWS_PER_READ
+            yield from read_blocks(self, run, start, size, self._skip)
+            return
+        if self.leaves_rows_out:
             yield from changed_chunks(
                 self, run, start, lambda message, rows: self.checked(message), self._skip
             )
@@ -237,33 +256,23 @@ class Source(Node):
             for message, position in run.open(self.input, start, reader=self):
                 yield tried(self, self.checked, message), position
             return
-        at, behind = (None, 0) if start is None else (start["at"], start["behind"])
-        chunks = stepped(run, iter(self.stream(at)))
-        if behind:
-            began = perf_counter()
-            for _ in range(behind):
-                next(chunks, None)
-            spent = perf_counter() - began
-            _log.warning("%r stepped over %d chunks in %.2f s to resume", self, behind, spent)
-        for each in chunks:
-            if isinstance(each, tuple):
-                message, at = cast("tuple[Message, Any]", each)
-                behind = 0
-            else:
-                message = cast("Message", each)
-                behind += 1
-            yield message, {"at": at, "behind": behind}
+        yield from stepped_chunks(self, run, start)
 
     # -- what a subclass may add ------------------------------------------------------------------
 
     @property
     def indexed(self) -> bool:
         """Whether rows can be read in any order, by index."""
+        if self.leaves_rows_out or not self._methods - {"stream", "flow"}:
+            return False
         if self._methods == frozenset({"read"}):
             return True
-        if not self._methods - {"stream", "flow"} or (self.changes and self.on_error == "skip"):
-            return False
         return bool(self._inputs) and all(each.indexed for each in self._inputs.values())
+
+    @property
+    def leaves_rows_out(self) -> bool:
+        """Whether the base leaves out rows that cannot be read or changed, as asked for."""
+        return self.on_error == "skip" and not self.handles_errors
 
     @property
     def varies(self) -> bool:
@@ -294,7 +303,8 @@ class Source(Node):
 
         A source that keeps something by row numbers drops it here.
         """
-        below = kept if self.passes_rows else 0
+        moves = self.reorders and self.varies  # an order drawn anew for another number of rows
+        below = kept if self.passes_rows and not moves else 0
         for source in self.outputs:
             if not source.closes_loops:
                 source.rows_moved(below)
@@ -430,9 +440,10 @@ class Source(Node):
         if self.needs_inputs and not self._inputs:
             _ = self.input
         if not self.indexed:
-            if self.changes and self.on_error == "skip":
+            if self.leaves_rows_out:
+                what = "read" if "read" in self._methods else "change"
                 raise WrongType(
-                    f'{self!r} leaves out rows that it cannot change (on_error="skip"): it is a '
+                    f'{self!r} leaves out rows that it cannot {what} (on_error="skip"): it is a '
                     "stream, since its rows cannot be numbered before all are read. Hold them in "
                     "memory: MessageSource(source.read_all())."
                 )

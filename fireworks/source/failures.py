@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from fireworks.source.run import Run
 
 T = TypeVar("T")
+Given = TypeVar("Given", Message, NDArray[np.int64])
 Change = Callable[[Message, NDArray[np.int64]], Message]
 
 _NEVER_SKIPPED = (ColumnNotFound, WrongLength)
@@ -98,31 +100,31 @@ def retried(
 
 
 def survivors(
-    message: Message,
+    given: Given,
     rows: NDArray[np.int64],
-    change: Change,
+    change: Callable[[Given, NDArray[np.int64]], Message],
     skip: Callable[[int, Exception], None],
 ) -> list[Message]:
-    """Change rows, those left out that cannot be changed.
+    """Make rows, those left out that cannot be made.
 
     Args:
-        message: The rows.
-        rows: Their numbers.
-        change: Changes some of them.
-        skip: Called with the number of each row that cannot be changed, and why.
+        given: What the rows are made of: a Message of as many rows, or an array of their numbers.
+        rows: Their numbers in the epoch.
+        change: Makes some of them.
+        skip: Called with the number of each row that cannot be made, and why.
     """
     try:
-        return [change(message, rows)]
+        return [change(given, rows)]
     except _NEVER_SKIPPED:
         raise
     except Exception as error:
-        if len(message) == 1:
+        if len(rows) == 1:
             skip(int(rows[0]), error)
             return []
-    half = len(message) // 2
+    half = len(rows) // 2
     return [
-        *survivors(message[:half], rows[:half], change, skip),
-        *survivors(message[half:], rows[half:], change, skip),
+        *survivors(given[:half], rows[:half], change, skip),
+        *survivors(given[half:], rows[half:], change, skip),
     ]
 
 
@@ -139,10 +141,7 @@ def changed_chunks(
         note: Called for each row that is left out: which, and why.
     """
     above, row = (None, 0) if start is None else (start["above"], start["row"])
-
-    def skip(number: int, error: Exception) -> None:
-        note(f"row {number} of epoch {run.epoch}", f"{type(error).__name__}: {error}")
-
+    skip = _noting(note, run)
     for message, position in run.open(source.input, above, reader=source):
         rows = np.arange(row, row + len(message))
         row += len(message)
@@ -153,6 +152,44 @@ def changed_chunks(
         else:
             continue
         yield changed, {"above": position, "row": row}
+
+
+def read_blocks(
+    source: Source, run: Run, start: Position, size: int, note: Callable[[str, str], None]
+) -> Flow:
+    """Yield the rows of an epoch of a source, those left out that cannot be read.
+
+    Args:
+        source: The source; its rows are asked for by number.
+        run: The run.
+        start: The row where to begin; None for the first.
+        size: Rows in a block.
+        note: Called for each row that is left out: which, and why.
+    """
+    num_rows = source.num_rows
+    skip = _noting(note, run)
+    for first in range(start or 0, num_rows, size):
+        rows = np.arange(first, min(first + size, num_rows))
+        asked = rows + run.epoch * num_rows
+        if left := survivors(asked, rows, lambda asked, _: source.read(asked), skip):
+            yield concat(left) if len(left) > 1 else left[0], int(rows[-1]) + 1
+
+
+def _noting(note: Callable[[str, str], None], run: Run) -> Callable[[int, Exception], None]:
+    def skip(number: int, error: Exception) -> None:
+        note(f"row {number} of epoch {run.epoch}", f"{type(error).__name__}: {error}")
+
+    return skip
+
+
+def persistent(read: Callable[[Any, NDArray[np.int64]], Message]) -> Callable[..., Message]:
+    """Wrap a source's ``read``: it is tried again where the source's ``on_error`` says so."""
+
+    @functools.wraps(read)
+    def wrapper(self: Source, rows: NDArray[np.int64]) -> Message:
+        return read(self, rows) if self.on_error == "raise" else tried(self, read, self, rows)
+
+    return wrapper
 
 
 def tried(source: Source, change: Callable[..., Message], *args: Any) -> Message:

@@ -105,24 +105,27 @@ def _items(source: Source, run: Run, size: int, start: int) -> Generator[tuple[M
     first = run.epoch * num_rows
     together = ROWS_PER_READ if size == 1 else 1  # batches are what was asked for
     length = -(-num_rows // size)
-    path = Path(source, run.apart, end=first + num_rows)
     announce = _announcer(source, first, start * size)
     announces_first = source.reads_together
-    for item in range(start, length, together):
-        begin, end = item * size, min((item + together) * size, num_rows)
-        if announce is not None and announces_first:
-            announce(begin, end)
-        block = path.read(first + begin, first + end)
-        if announce is None and item == start:
-            # How many rows fit into a number of bytes is known once some were read.
-            announce = _announcer(source, first, end)
-        if announce is not None and not announces_first:
-            announce(end, end)  # no row waits for those behind it to be announced
-        if together == 1:
-            yield block, item + 1
-        else:
-            for i in range(len(block)):
-                yield block[i : i + 1], item + i + 1
+    path = Path(source, run.apart, end=first + num_rows)
+    try:
+        for item in range(start, length, together):
+            begin, end = item * size, min((item + together) * size, num_rows)
+            if announce is not None and announces_first:
+                announce(begin, end)
+            block = path.read(first + begin, first + end)
+            if announce is None and item == start:
+                # How many rows fit into a number of bytes is known once some were read.
+                announce = _announcer(source, first, end)
+            if announce is not None and not announces_first:
+                announce(end, end)  # no row waits for those behind it to be announced
+            if together == 1:
+                yield block, item + 1
+            else:
+                for i in range(len(block)):
+                    yield block[i : i + 1], item + i + 1
+    finally:
+        path.close()
 
 
 def _announcer(source: Source, first: int, start: int) -> Callable[[int, int], None] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -10,9 +12,12 @@ import numpy as np
 from fireworks.message import Message
 from fireworks.source.failures import tried
 from fireworks.source.reading import Rows, checked, located, unguarded
+from fireworks.source.statistics import Statistics, Tally, measure
 
 if TYPE_CHECKING:
     from fireworks.source.base import Source
+
+Change = Callable[[Message, Rows], Message]
 
 ROWS_LOOKED_UP = 8_192
 """Which rows are meant is worked out for so many at a time: that is index arithmetic alone."""
@@ -26,6 +31,8 @@ class Path:
     its *head*: where rows come from, where several inputs meet, or what others read too. The rows
     that the head is asked for are worked out for many batches at once. Then a batch is one read of
     the head, and the changes on the way down.
+
+    `close` it at the end: until then what was counted is its own.
 
     Args:
         source: The end of the path; indexed.
@@ -45,44 +52,69 @@ class Path:
         # A head that reads others looks itself after what these share (see `guarded`).
         self._guards_head = not shared and not source.inputs
         self._read = unguarded(source) if self._guards_head else source.read
+        down = self._steps[::-1]
+        counted = [source, *down] if self._guards_head else down
+        self._tally = Tally([each.statistics for each in counted])
+        # Where rows come into being, from the head down: the source's place among the steps and
+        # among those counted, what changes them, and whose size the result has.
+        self._sized: list[Statistics] = [source.statistics] if self._guards_head else []
+        self._changes: list[tuple[int, int, Change, list[Statistics]]] = []
+        sized = self._sized
+        for place, each in list(enumerate(self._steps))[::-1]:
+            if each.changes:
+                number = len(counted) - 1 - place
+                sized = []
+                self._changes.append((place, number, _change_of(each), sized))
+            sized.append(each.statistics)
         self._end = end
         self._first = self._last = 0
         self._rows: list[Rows] = []  # for each step, the rows asked of it; then those of the head
 
     def read(self, start: int, stop: int) -> Message:
         """Return the rows from ``start`` to ``stop`` (not included), epoch-extended."""
-        if not self._first <= start <= stop <= self._last:
+        if start < self._first or stop > self._last:
             self._look_ahead(start, stop)
         here = slice(start - self._first, stop - self._first)
+        rows, tally = self._rows, self._tally
+        seconds, reads = tally.seconds, tally.reads
         place = len(self._steps)
-        source = self._head
         began = before = perf_counter()
         try:
-            message = self._read(self._rows[place][here])
+            message = self._read(rows[place][here])
             now = perf_counter()
             if self._guards_head:
-                source.statistics.add(message, now - began, 0.0)
-            while place:
-                place -= 1
-                source = self._steps[place]
+                seconds[0] += now - began
+            if measures := not reads & (reads + 1):
+                measure(message, self._sized)
+            for place, number, change, sized in self._changes:
                 before = now
-                if source.changes:
-                    rows = self._rows[place][here]
-                    message = (
-                        source.change(message, rows)
-                        if source.on_error == "raise"
-                        else tried(source, source.change, message, rows)
-                    )
-                    now = perf_counter()
-                source.statistics.add(message, now - before, before - began)
-            return message
+                message = change(message, rows[place][here])
+                now = perf_counter()
+                seconds[number] += now - before
+                if measures:
+                    measure(message, sized)
         except Exception as error:
-            if place < len(self._steps) or self._guards_head:
-                source.statistics.add_time(perf_counter() - before, before - began)
-                located(error, source, self._rows[place][here])
-            for each in range(place - 1, -1, -1):
-                located(error, self._steps[each], self._rows[each][here])
+            self._tell(error, place, here, before - began, before)
             raise
+        tally.reads = reads + 1
+        tally.rows += stop - start
+        return message
+
+    def close(self) -> None:
+        """Settle what was counted; nothing is read any more."""
+        self._tally.settle()
+
+    def _tell(
+        self, error: Exception, place: int, here: slice, waiting: float, since: float
+    ) -> None:
+        """Note with an error where on the path it happened, and whose rows it kept away."""
+        below = self._steps[:place]
+        if place < len(self._steps) or self._guards_head:
+            source = [*self._steps, self._head][place]
+            source.statistics.add_time(perf_counter() - since, waiting)
+            located(error, source, self._rows[place][here])
+        for each in range(len(below) - 1, -1, -1):
+            located(error, below[each], self._rows[each][here])
 
     def _look_ahead(self, start: int, stop: int) -> None:
         last = max(stop, min(start + ROWS_LOOKED_UP, self._end))
@@ -106,3 +138,9 @@ class Path:
         if self._guards_head:
             asked[-1] = checked(self._head, rows)
         self._rows, self._first, self._last = asked, start, stop
+
+
+def _change_of(source: Source) -> Change:
+    """Return what changes the rows of a source's input, tried again where the source says so."""
+    change = source.change
+    return change if source.on_error == "raise" else partial(tried, source, change)

@@ -126,10 +126,13 @@ def _blocks(source: Source, run: Run, start: int) -> Flow:
     step = size if size > 1 else ROWS_PER_READ
     first = run.epoch * num_rows
     path = Path(source, run.apart, end=first + num_rows)
-    while start < num_rows:
-        stop = min(start + step - start % step, num_rows)
-        yield path.read(first + start, first + stop), stop
-        start = stop
+    try:
+        while start < num_rows:
+            stop = min(start + step - start % step, num_rows)
+            yield path.read(first + start, first + stop), stop
+            start = stop
+    finally:
+        path.close()
 
 
 def _readers(sinks: Sequence[Source]) -> dict[int, int]:

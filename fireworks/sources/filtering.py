@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fireworks.errors import ColumnNotFound, WrongLength, WrongType
+from fireworks.errors import ColumnNotFound, WrongLength, WrongType, WrongValue, suggest
 from fireworks.message import Message
 from fireworks.source import Rows, Run, Source
 from fireworks.source.rings import Flow, Position
 from fireworks.sources.callables import check_callable, check_travels, name_of
 
 Keep = Callable[[Message], Any]
+
+_ROUTES_TOLD = 10
 
 
 class FilterSource(Source):
@@ -67,7 +69,9 @@ class FilterSource(Source):
             return
         with self._lock:
             if self._kept is None:
-                masks = [self._mask(block) for block in self.input.blocks()]
+                seen = self._seen()
+                masks = [seen.noted(block, self._mask(block)) for block in self.input.blocks()]
+                seen.check(self)
                 self._kept = np.flatnonzero(np.concatenate([np.empty(0, bool), *masks]))
 
     def rows_moved(self, kept: int) -> None:
@@ -79,9 +83,12 @@ class FilterSource(Source):
 
     def flow(self, run: Run, start: Position) -> Flow:
         """Yield what passes of each chunk."""
+        seen = self._seen()
         for message, position in run.open(self.input, start, reader=self):
-            mask = self._mask(message)
+            mask = seen.noted(message, self._mask(message))
             yield (message if mask.all() else message[mask]), position
+        if start is None:
+            seen.check(self)
 
     def reorder(self, rows: Rows) -> Rows:
         """Return the numbers that rows that pass have in the input."""
@@ -100,6 +107,9 @@ class FilterSource(Source):
         if not isinstance(self._keep, _GoesTo):  # a router looks after its own
             check_travels(self, self._keep)
         return super().__getstate__()
+
+    def _seen(self) -> _Routes:
+        return _Routes(self._keep if isinstance(self._keep, _GoesTo) else None)
 
     def _mask(self, message: Message) -> NDArray[np.bool_]:
         mask = np.asarray(self._keep(message))
@@ -122,23 +132,65 @@ class _GoesTo:
     route: Hashable
 
     def __call__(self, message: Message) -> NDArray[np.bool_]:
+        return np.asarray(self.routes(message) == self.route, bool)
+
+    def routes(self, message: Message) -> NDArray[Any]:
+        """Return the route of each row."""
         if callable(self.by):
-            routes = self.by(message)
-        elif self.by in message:
-            routes = message[self.by]
-        else:
-            raise ColumnNotFound(f"RouterSource: there is no column {self.by!r}.")
-        return np.asarray(np.asarray(routes) == self.route, bool)
+            return np.asarray(self.by(message))
+        if self.by in message:
+            return np.asarray(message[self.by])
+        hint = suggest(self.by, message.columns)
+        raise ColumnNotFound(f"RouterSource: there is no column {self.by!r}.{hint}")
 
     def __str__(self) -> str:
         return f"{name_of(self.by) if callable(self.by) else self.by} == {self.route!r}"
+
+
+class _Routes:
+    """Where the rows of one pass go that an output does not get, as long as it has got none.
+
+    Args:
+        goes: The output; None for a filter that is none.
+    """
+
+    def __init__(self, goes: _GoesTo | None) -> None:
+        self._goes = goes
+        self._others: dict[Hashable, None] = {}
+
+    def noted(self, message: Message, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Look at rows and at which of them the output gets; return the latter."""
+        if self._goes is not None:
+            if mask.any():
+                self._goes = None  # it is no mistake
+            elif len(self._others) < _ROUTES_TOLD:
+                self._others |= dict.fromkeys(self._goes.routes(message).tolist())
+        return mask
+
+    def check(self, source: Source) -> None:
+        """Refuse an output to which no row went, at the end of all rows.
+
+        Raises:
+            WrongValue: There were rows, and all went elsewhere.
+        """
+        if self._goes is None or not self._others:
+            return
+        route = self._goes.route
+        names = [each for each in self._others if isinstance(each, str)]
+        hint = suggest(route, names) if isinstance(route, str) else ""
+        told = ", ".join(repr(each) for each in list(self._others)[:_ROUTES_TOLD])
+        raise WrongValue(
+            f"{source!r}: no row goes to {route!r}.{hint} Rows go to {told}. Where that is no "
+            "mistake, FilterSource gives no rows and says nothing."
+        )
 
 
 class RouterSource(Source):
     """Sends each row to one of several outputs: ``router["train"]``, ``router["test"]``.
 
     The router itself passes all rows on. Its outputs are sources like any other; in one pass the
-    router's rows are computed once, whoever reads them.
+    router's rows are computed once, whoever reads them. An output to which no row goes is an error
+    at the end of its first whole pass (or scan): its name was misspelt.
 
     Args:
         by: The column that names each row's output, or a function from a Message to one name (or

@@ -10,7 +10,6 @@ import numpy as np
 from fireworks.errors import WrongLength, WrongValue
 from fireworks.message import Message
 from fireworks.source import Retry, Rows, Source
-from fireworks.source.failures import retried
 from fireworks.sources.callables import check_callable, check_travels, name_of
 
 
@@ -64,7 +63,7 @@ class FunctionSource(Source):
         if not len(rows) and self._num_rows:
             # A function of no rows at all need not know its columns.
             return self.read(np.zeros(1, np.int64))[:0]
-        made = self._called(rows)
+        made = self.function(rows.copy())
         message = made if isinstance(made, Message) else Message(made)
         if len(message) != len(rows):
             raise WrongLength(
@@ -76,9 +75,6 @@ class FunctionSource(Source):
     def describe(self) -> dict[str, Any]:
         """Return the name of the function and the number of rows."""
         return {"function": name_of(self.function), "num_rows": self._num_rows}
-
-    def _called(self, rows: Rows) -> Any:
-        return retried(self.on_error, lambda: self.function(rows.copy()))
 
     def __getstate__(self) -> dict[str, Any]:
         check_travels(self, self.function)

@@ -53,6 +53,7 @@ class ImageFolderSource(Source):
     """
 
     needs_inputs = False
+    handles_errors = True
 
     def __init__(
         self,

@@ -42,6 +42,7 @@ class RecordFileSource(Source):
     """
 
     needs_inputs = False
+    handles_errors = True
     suffixes: ClassVar[Sequence[str]] = ()
     _blank_lines = False  #: Whether an empty line is a record.
 

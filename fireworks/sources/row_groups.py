@@ -69,6 +69,7 @@ class GroupedFileSource(Source):
     """
 
     needs_inputs = False
+    handles_errors = True
     suffixes: ClassVar[Sequence[str]] = ()
 
     def __init__(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gc
 import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 from fireworks import Message, Source
-from fireworks.errors import RowOutOfRange, WrongLength, WrongType
-from fireworks.sources import BatchingSource, MessageSource, ShufflerSource
+from fireworks.errors import RowOutOfRange, RowsVanished, WrongLength, WrongType
+from fireworks.sources import BatchingSource, MessageSource, ShufflerSource, SubsetSource
 
 
 class Counting(Source):
@@ -307,3 +308,18 @@ def test_a_source_may_have_methods_called_as_those_of_the_library():
     assert [chunk["i"].tolist() for chunk in Counted()] == [[1, 2]]
     assert Counter().indexed and not Counted().indexed
     Counter().will_need(np.arange(2))
+
+
+@pytest.mark.parametrize(
+    ("between", "moves"), [([], False), ([ShufflerSource(0)], True)], ids=["in order", "shuffled"]
+)
+def test_rows_that_a_shuffle_puts_elsewhere_are_told_downstream(between, moves):
+    top = MessageSource({"i": np.arange(10)})
+    batches = BatchingSource(2, inputs=top)
+    last: Source = batches
+    for each in between:
+        last = last >> each
+    chosen = last >> SubsetSource([0, 1, 2])
+    with pytest.raises(RowsVanished, match="chose rows") if moves else nullcontext():
+        batches.rows_moved(5)  # the first five rows are those that they were
+    assert len(chosen) == 2

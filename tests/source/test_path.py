@@ -92,6 +92,24 @@ def test_every_source_on_the_path_is_counted():
     assert "bottleneck" in graph.explain()
 
 
+def test_what_passes_do_counts_while_they_go_and_after():
+    top = Log(100)
+    graph = Graph(source := top >> ShufflerSource(0) >> Add() >> BatchingSource(30))
+    first, second = iter(source), iter(source)
+    next(first), next(second), next(second)
+    seen = [(each.reads, each.rows, each.bytes) for each in graph.statistics.values()]
+    assert seen == [(3, 90, seen[0][2])] * 4
+    assert seen[0][2] == 3 * next(first).nbytes
+    spent = graph.statistics["Log-3"]
+    assert spent.seconds > 0
+    assert spent.waiting == 0
+    first.close(), second.close()
+    assert {(each.reads, each.rows) for each in graph.statistics.values()} == {(4, 120)}
+    below = graph.statistics["BatchingSource-0"]
+    assert below.waiting >= spent.seconds
+    assert repr(below).startswith("Statistics(reads=4, rows=120, seconds=0.0")
+
+
 def test_an_error_names_every_source_below_it_and_its_rows():
     class Fails(Source):
         def transform(self, message):
@@ -174,6 +192,6 @@ def test_stepping_over_chunks_to_resume_is_told(caplog):
     next(one_pass), next(one_pass)
     fresh = Silent()
     fresh.load_state_dict(source.state_dict())
-    with caplog.at_level(logging.WARNING, "fireworks.source.base"):
+    with caplog.at_level(logging.WARNING, "fireworks.source"):
         assert [chunk["i"].tolist()[0] for chunk in fresh] == [20, 30]
     assert "stepped over 2 chunks" in caplog.text

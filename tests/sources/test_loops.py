@@ -36,6 +36,10 @@ class Counting(Source):
         return message
 
 
+def first_three(message):
+    return np.where(np.asarray(message["i"]) < 3, "first", "later")
+
+
 def numbers(items, column="i"):
     return [number for item in items for number in item[column].tolist()]
 
@@ -95,6 +99,36 @@ class TestSharing:
                 found[key] += message["i"].tolist()
         assert found == {"even": list(range(0, 22, 2)), "odd": list(range(1, 22, 2))}
         assert router["even"] is router["even"]
+
+    @pytest.mark.parametrize("top", [lambda: Stream(22), lambda: rows(22)])
+    def test_a_misspelt_route_is_an_error_at_the_end(self, top):
+        router = top() >> RouterSource(parity)
+        for use in (list, lambda source: list(source >> BatchingSource(3))):
+            with pytest.raises(WrongValue, match="no row goes to 'evn'. Did you mean 'even'"):
+                use(router["evn"])
+        assert len(numbers(router["odd"])) == 11
+
+    def test_a_route_by_numbers_that_no_row_has(self):
+        router = rows(22) >> RouterSource("i")
+        assert numbers(router.route(3)) == [3]
+        absent = router.route(99)
+        with pytest.raises(WrongValue, match="no row goes to 99. Rows go to 0, 1, 2"):
+            absent.prepare()
+        assert not absent.indexed
+
+    def test_a_route_of_no_rows_at_all_is_none_of_these_mistakes(self):
+        assert list((rows(0) >> RouterSource(parity))["even"]) == []
+
+    def test_a_route_resumed_where_no_more_of_its_rows_come(self):
+        def make() -> Source:
+            return (Stream(22) >> RouterSource(first_three))["first"]
+
+        source = make()
+        one_pass = iter(source)
+        assert numbers([next(one_pass)]) == [0, 1, 2]
+        fresh = make()
+        fresh.load_state_dict(source.state_dict())
+        assert numbers(fresh) == []
 
     def test_drain_runs_every_sink(self):
         assert Graph({"a": rows(5), "b": Stream(7)}).drain() == {"a": 5, "b": 7}

@@ -161,3 +161,108 @@ def test_a_change_is_tried_again(stream):
 def test_a_graph_runs_over_what_is_left():
     source = rows() >> MapSource(picky, on_error="skip", name="map")
     assert Graph(source).drain() == {"map": len(GOOD)}
+
+
+class Flaky(Source):
+    """Rows by number, of which some cannot be read; the rest fail at their first try."""
+
+    def __init__(self, *, bad: set[int] = BAD, on_error="raise", name=None):
+        super().__init__(on_error=on_error, name=name)
+        self.num_rows = 23
+        self.bad = bad
+        self.tries = 0
+
+    def read(self, rows: np.ndarray) -> Message:
+        self.tries += 1
+        for row in rows.tolist():
+            if row in self.bad:
+                raise OSError(f"{row} is gone")
+        return Message({"i": rows})
+
+
+class FailsAtFirst(Flaky):
+    def read(self, rows: np.ndarray) -> Message:
+        self.tries += 1
+        if self.tries % 3:
+            raise OSError("not yet")
+        return Message({"i": rows})
+
+
+class Interrupted(Source):
+    """A stream that breaks off now and then, with positions or without."""
+
+    def __init__(self, breaks: int, *, positions: bool, on_error="raise"):
+        super().__init__(on_error=on_error)
+        self.breaks, self.positions = breaks, positions
+        self.opened: list[object] = []
+
+    def stream(self, start=None):
+        self.opened.append(start)
+        for first in range(start or 0, 20, 4):
+            if self.breaks and len(self.opened) * 4 == first:
+                self.breaks -= 1
+                raise ConnectionError("cut off")
+            chunk = Message({"i": np.arange(first, first + 4)})
+            yield (chunk, first + 4) if self.positions else chunk
+
+
+class TestReadsAndStreamsOfAUser:
+    def test_rows_that_cannot_be_read_are_left_out_with_their_reasons(self):
+        source = Flaky(on_error="skip") >> BatchingSource(4)
+        assert not source.indexed
+        expected = [GOOD[first : first + 4] for first in range(0, len(GOOD), 4)]
+        for epoch in range(2):
+            assert [batch["i"].tolist() for batch in source] == expected
+            top = source.input
+            assert [each.where for each in top.skipped[-4:]] == [
+                f"row {row} of epoch {epoch}" for row in sorted(BAD)
+            ]
+            assert top.skipped[-1].reason == "OSError: 22 is gone"
+        assert top.skipped_count == 8
+        with pytest.raises(WrongType, match="leaves out rows that it cannot read"):
+            len(top)
+
+    def test_what_is_left_resumes_at_every_step(self):
+        def make() -> Source:
+            return Flaky(on_error="skip") >> BatchingSource(4)
+
+        expected = list(make())
+        going = iter(make())
+        for step in range(len(expected)):
+            fresh = make()
+            fresh.load_state_dict(json.loads(json.dumps(going.state_dict())))
+            assert list(fresh) == expected[step:]
+            next(going)
+
+    @pytest.mark.parametrize("make", [lambda top: top, lambda top: top >> BatchingSource(4)])
+    def test_a_read_is_tried_again(self, make):
+        source = make(FailsAtFirst(on_error=Retry(2, wait=0)))
+        assert numbers(source) == list(range(23))
+        assert source.read(np.array([5, 1]))["i"].tolist() == [5, 1]
+        with pytest.raises(OSError, match="not yet"):
+            list(make(FailsAtFirst(on_error=Retry(1, wait=0))))
+
+    @pytest.mark.parametrize("positions", [True, False])
+    def test_a_stream_is_opened_again_behind_its_last_chunk(self, positions):
+        source = Interrupted(3, positions=positions, on_error=Retry(1, wait=0))
+        assert numbers(source) == list(range(20))
+        assert source.opened == ([None, 4, 8, 12] if positions else [None] * 4)
+        assert numbers(source) == list(range(20))
+
+    def test_a_stream_that_fails_at_one_place_again_and_again_is_an_error(self):
+        class Broken(Interrupted):
+            def stream(self, start=None):
+                yield from (Message({"i": np.arange(4)}) for _ in range(2))
+                self.opened.append(start)
+                raise ConnectionError("cut off")
+
+        source = Broken(0, positions=False, on_error=Retry(2, wait=0))
+        one_pass = iter(source)
+        next(one_pass), next(one_pass)
+        with pytest.raises(ConnectionError, match="cut off"):
+            next(one_pass)
+        assert len(source.opened) == 3
+
+    def test_a_stream_cannot_leave_rows_out(self):
+        with pytest.raises(WrongValue, match="has ended"):
+            Interrupted(0, positions=True, on_error="skip")
