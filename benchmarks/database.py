@@ -80,9 +80,11 @@ def sequential(database: Database, num_rows: int) -> Ways:
         assert sum(map(len, database.fetched(connection))) == num_rows
         connection.close()
 
+    described = TableSource("rows", database.url).table
+
     def fireworks(engine: Any) -> Callable[[], None]:
         def epoch() -> None:
-            source = QuerySource(sa.select(described(database)), engine, chunk_rows=CHUNK)
+            source = QuerySource(sa.select(described), engine, chunk_rows=CHUNK)
             assert sum(map(len, source)) == num_rows
 
         return epoch
@@ -94,17 +96,14 @@ def sequential(database: Database, num_rows: int) -> Ways:
         # An engine of the user's own is not bypassed.
         "Fireworks, without ADBC": fireworks(sa.create_engine(database.url)),
     }
-    if not isinstance(database, MariaDB):
+    if isinstance(database, SQLite):
         ways["Fireworks, with ADBC"] = fireworks(database.url)
+    if not isinstance(database, MariaDB):
         ways["ADBC, batches"] = lambda: adbc(database, sql)
     ways["pandas.read_sql, chunks"] = lambda: in_pandas(database, sql)
     ways["ConnectorX, all at once"] = lambda: connectorx(database, sql)
     ways["Hugging Face Dataset.from_sql"] = lambda: hugging_face(database, sql)
     return ways
-
-
-def described(database: Database) -> sa.Table:
-    return TableSource("rows", database.url).table
 
 
 def adbc(database: Database, sql: str) -> None:

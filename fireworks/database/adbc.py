@@ -1,4 +1,4 @@
-"""Rows through ADBC, which makes Arrow arrays of them in C; where its drivers are installed."""
+"""SQLite's rows through ADBC, which makes Arrow arrays of them in C; where it is installed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from fireworks.database import drivers
-from fireworks.database.cells import held, is_plain_time, times_within_years
-from fireworks.database.columns import read_column
+from fireworks.database.cells import from_arrays, held, is_plain_time, times_within_years
 from fireworks.message import Message
 
 ArrowArray: TypeAlias = Any
@@ -21,9 +20,7 @@ ArrowTable: TypeAlias = Any
 OPTION = "fireworks_adbc"
 """The execution option of engines that other connections may stand in for."""
 
-_MODULES = {"sqlite": "adbc_driver_sqlite.dbapi", "postgresql": "adbc_driver_postgresql.dbapi"}
-
-_ROWS_PER_BATCH = "65536"
+_OPTIONS = {"adbc.sqlite.query.batch_rows": "65536"}
 """From so many rows ADBC infers the types of SQLite's columns."""
 
 _READ = (sa.Integer, sa.Float, sa.Boolean, sa.String, sa.LargeBinary)
@@ -40,13 +37,8 @@ def opened(connection: sa.Connection) -> Generator[Any]:
     if module is None:
         yield None
         return
-    url = connection.engine.url
-    if url.get_backend_name() == "sqlite":
-        address = str(url.database)
-    else:
-        address = url.set(drivername="postgresql").render_as_string(hide_password=False)
     try:
-        other = module.connect(address, autocommit=True)
+        other = module.connect(str(connection.engine.url.database), autocommit=True)
     except module.Error:  # whoever reads through SQLAlchemy instead is told why
         yield None
         return
@@ -59,7 +51,8 @@ def opened(connection: sa.Connection) -> Generator[Any]:
 def read(
     other: Any,
     connection: sa.Connection,
-    select: sa.Select[Any],
+    sql: str,
+    parameters: drivers.Parameters,
     columns: Sequence[sa.Column[Any]],
 ) -> Message | None:
     """Return all rows of a SELECT; None where they have to be read in another way.
@@ -67,7 +60,8 @@ def read(
     Args:
         other: The ADBC connection.
         connection: The connection that it stands in for.
-        select: What to read.
+        sql: What to read, as the driver of that connection takes it.
+        parameters: The parameters bound to it.
         columns: What each selected column is, as for `reading.read`.
 
     Raises:
@@ -76,50 +70,31 @@ def read(
     kinds = [held(column) for column in columns]
     if not all(is_plain_time(kind) or _is_read(kind) for kind in kinds):
         return None
-    sql, parameters = drivers.compiled(select, connection.dialect)
-    if connection.dialect.name == "postgresql":
-        sql, parameters = _with_literals(connection, sql, parameters), ()
     errors = _driver(connection.engine).Error
     try:
         with other.cursor() as cursor:
-            if connection.dialect.name == "sqlite":
-                options = {"adbc.sqlite.query.batch_rows": _ROWS_PER_BATCH}
-                cursor.adbc_statement.set_options(**options)
+            cursor.adbc_statement.set_options(**_OPTIONS)
             cursor.execute(sql, parameters or None)
             table = cursor.fetch_arrow_table()
         cells = [_cells(*each) for each in zip(table.columns, kinds, strict=True)]
     except (errors, pa.ArrowException):
         return None
-    read = {
-        str(column.name): read_column(each, column)
-        for column, each in zip(columns, cells, strict=True)
-    }
-    return Message.from_columns(read, table.num_rows)
+    return from_arrays(cells, columns, table.num_rows)
 
 
 def _driver(engine: sa.Engine) -> Any:
-    dialect = f"{engine.dialect.name}+{engine.dialect.driver}"
-    if not engine.get_execution_options().get(OPTION) or dialect not in drivers.KNOWN:
+    if not engine.get_execution_options().get(OPTION) or engine.url.query:
         return None
-    if engine.url.query or engine.dialect.name not in _MODULES:
+    if f"{engine.dialect.name}+{engine.dialect.driver}" != "sqlite+pysqlite":
         return None
     try:
-        return importlib.import_module(_MODULES[engine.dialect.name])
+        return importlib.import_module("adbc_driver_sqlite.dbapi")
     except ImportError:
         return None
 
 
 def _is_read(kind: object) -> bool:
     return isinstance(kind, _READ) and not isinstance(kind, sa.Enum)
-
-
-def _with_literals(connection: sa.Connection, sql: str, parameters: drivers.Parameters) -> str:
-    """Return SQL with its parameters written into it by the driver: ADBC would read all at once."""
-    from psycopg import ClientCursor
-
-    raw: Any = connection.connection.dbapi_connection
-    with ClientCursor(raw) as cursor:
-        return cursor.mogrify(sql.encode(), parameters)
 
 
 def _cells(array: ArrowArray, kind: sa.types.TypeEngine[Any]) -> Any:
@@ -133,7 +108,7 @@ def _cells(array: ArrowArray, kind: sa.types.TypeEngine[Any]) -> Any:
     if array.null_count == len(array):
         return [None] * len(array)
     if is_plain_time(kind):
-        return times_within_years(array.cast(pa.timestamp("us")))
+        return times_within_years(array.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False))
     if isinstance(kind, sa.LargeBinary):
         if not pa.types.is_binary(found):
             raise pa.ArrowInvalid(f"{found}")

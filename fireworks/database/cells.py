@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
+from numpy.typing import NDArray
 from sqlalchemy.dialects import postgresql
 
-from fireworks.database.columns import read_column
-from fireworks.database.declared import MarkedType
+from fireworks.database.columns import message_of
+from fireworks.database.declared import MarkedType, kind_of
+from fireworks.database.kinds.text import CategoryKind
 from fireworks.errors import WrongValue
 from fireworks.message import Message
 
@@ -23,6 +26,9 @@ Columns = Sequence[sa.Column[Any]]
 _MICROSECONDS = pa.timestamp("us")
 _FLOATS = (None, 4, 5, 700, 701)
 """What drivers call floating point numbers; an average may be a Decimal."""
+
+_POSTGRESQL_INTEGERS = (20, 21, 23)
+"""What PostgreSQL calls integers; others have no booleans of their own."""
 
 Y2K = 946_684_800_000_000
 """Microseconds from 1970 to 2000, where PostgreSQL begins to count."""
@@ -66,17 +72,32 @@ def from_driver(
     Raises:
         WrongValue: A value is of another kind than declared.
     """
-    read: dict[str, Any] = {}
-    for column, cells, described in zip(columns, across, description, strict=True):
-        try:
-            given = processed(cells, column, dialect, described[1], binary)
-        except pa.ArrowException as error:
-            raise WrongValue(
-                f"The column {column.name!r} is declared {column.type!r} and holds {error}."
-            ) from error
-        # SQLAlchemy's names are a kind of str that carries how it is quoted: str() makes them plain
-        read[str(column.name)] = read_column(given, column)
-    return Message.from_columns(read, len(across[0]) if across else 0)
+
+    def given() -> Iterator[Any]:
+        for column, cells, described in zip(columns, across, description, strict=True):
+            try:
+                yield processed(cells, column, dialect, described[1], binary)
+            except pa.ArrowException as error:
+                raise WrongValue(
+                    f"The column {column.name!r} is declared {column.type!r} and holds {error}."
+                ) from error
+
+    return message_of(given(), columns, len(across[0]) if across else 0)
+
+
+def from_arrays(arrays: Iterable[Any], columns: Columns, num_rows: int) -> Message:
+    """Return columns that came as Arrow or numpy arrays as a Message.
+
+    Raises:
+        WrongValue: A value is of another kind than declared.
+    """
+
+    def given() -> Iterator[Any]:
+        for column, cells in zip(columns, arrays, strict=True):
+            looks_up = isinstance(kind_of(column.type), CategoryKind)
+            yield cells.tolist() if looks_up and not isinstance(cells, list) else cells
+
+    return message_of(given(), columns, num_rows)
 
 
 def processed(
@@ -96,6 +117,10 @@ def processed(
         times = _times(cells, dialect.name, binary)
         if times is not None:
             return times
+    elif kind is column.type and (dialect.name != "postgresql" or code in _POSTGRESQL_INTEGERS):
+        numbers = _numbers(cells, kind)
+        if numbers is not None:
+            return numbers
     process = _processor(kind, dialect, code)
     return cells if process is None else [process(cell) for cell in cells]
 
@@ -121,12 +146,25 @@ def is_plain_time(kind: object) -> bool:
     return isinstance(kind, sa.DateTime) and not kind.timezone
 
 
+def _numbers(cells: Cells, kind: sa.types.TypeEngine[Any]) -> NDArray[Any] | None:
+    """Return integers or booleans as an array; None where there are others among them."""
+    try:
+        if isinstance(kind, sa.Boolean):
+            values = np.frombuffer(bytes(cells), np.uint8)
+            return values.view(np.bool_) if values.max(initial=0) <= 1 else None
+        if isinstance(kind, sa.Integer):
+            return np.frombuffer(array("q", cells), np.int64)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    return None
+
+
 def _times(cells: Cells, dialect: str, binary: bool) -> Any:
     """Return times without a zone as an array of datetime64[us]; None where they need a look."""
     if binary:
         since_2000 = pa.array(cells, pa.int64())
         times = pc.call_function("add", [since_2000, pa.scalar(Y2K)]).view(_MICROSECONDS)
-        return times_within_years(times)
+        return times_within_years(times.to_numpy(zero_copy_only=False))
     if dialect == "sqlite":
         try:
             times = pa.array(cells, pa.string()).cast(_MICROSECONDS)
@@ -136,13 +174,12 @@ def _times(cells: Cells, dialect: str, binary: bool) -> Any:
     return None
 
 
-def times_within_years(times: Any) -> Any:
-    """Return an Arrow array of PostgreSQL's timestamps as datetime64[us].
+def times_within_years(times: NDArray[np.datetime64]) -> NDArray[np.datetime64]:
+    """Return times if all are within the years that Python knows.
 
     Raises:
         pyarrow.ArrowInvalid: One is infinite, or outside of the years 1 to 9999.
     """
-    values = times.to_numpy(zero_copy_only=False)
-    if ((values < _FIRST) | (values > _LAST)).any():
+    if ((times < _FIRST) | (times > _LAST)).any():
         raise pa.ArrowInvalid("a time that is infinite, or outside of the years 1 to 9999")
-    return values
+    return times

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -20,14 +21,31 @@ def from_rows(rows: Sequence[Sequence[Any]], columns: Sequence[sa.Column[Any]]) 
     Raises:
         WrongValue: A value is of another kind than declared.
     """
-    across = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    return message_of(transposed(rows, len(columns)), columns, len(rows))
+
+
+def transposed(rows: Sequence[Sequence[Any]], num_columns: int) -> list[list[Any]]:
+    """Return rows as columns."""
+    # zip(*rows) would make an iterator of every row, for which Python collects garbage.
+    cells = list(chain.from_iterable(rows))
+    return [cells[place::num_columns] for place in range(num_columns)]
+
+
+def message_of(
+    across: Iterable[Sequence[Any]], columns: Sequence[sa.Column[Any]], num_rows: int
+) -> Message:
+    """Return the cells of each column as a Message.
+
+    Raises:
+        WrongValue: A value is of another kind than declared.
+    """
     # SQLAlchemy's names are a kind of str that carries how it is quoted: str() makes them plain.
     return Message.from_columns(
         {
             str(column.name): read_column(cells, column)
             for column, cells in zip(columns, across, strict=True)
         },
-        len(rows),
+        num_rows,
     )
 
 

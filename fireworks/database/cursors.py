@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,7 +20,9 @@ _SLOWEST_READER = 7 * 24 * 3600
 
 def pages(
     connection: sa.Connection,
-    page: Callable[[Message | None], sa.Select[Any]],
+    first: sa.Select[Any],
+    following: sa.Select[Any],
+    behind: Callable[[Message], Mapping[str, Any]],
     fields: Sequence[Field],
     chunk_rows: int,
 ) -> Generator[Message]:
@@ -28,18 +30,23 @@ def pages(
 
     Args:
         connection: Where to read.
-        page: Takes the chunk before (None at first) and returns the SELECT of the rows behind it.
+        first: The SELECT of all rows.
+        following: That of the rows behind a chunk, which its parameters say.
+        behind: Returns these parameters for a chunk.
         fields: What each selected column is.
         chunk_rows: Rows in a chunk.
     """
-    chunk = None
-    with reading.reader(connection) as read:
-        while chunk is None or len(chunk) == chunk_rows:
-            select = page(chunk).limit(chunk_rows)
+    select, given = first.limit(chunk_rows), {}
+    following = following.limit(chunk_rows)
+    with reading.reader(connection, fields) as read:
+        while True:
             with connection.begin():
-                chunk = read(select, fields)
+                chunk = read(select, given)
             if len(chunk):
                 yield chunk
+            if len(chunk) < chunk_rows:
+                return
+            select, given = following, behind(chunk)
 
 
 def cursor(

@@ -7,7 +7,7 @@ millions of rows takes tuples from the driver and turns whole columns into array
 from __future__ import annotations
 
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -29,20 +29,49 @@ def is_known(connection: sa.Connection) -> bool:
     return f"{connection.dialect.name}+{connection.dialect.driver}" in KNOWN
 
 
-def compiled(statement: sa.ClauseElement, dialect: sa.Dialect) -> tuple[str, Parameters]:
-    """Return a statement as SQL and the parameters bound to it, as the driver takes both."""
-    made: Any = statement.compile(dialect=dialect)
-    state = made.construct_expanded_state()
-    values: dict[str, Any] = dict(state.parameters)
-    for name, value in values.items():
-        process = state.processors.get(name)
-        if process is None and name in made.binds:
-            process = made.binds[name].type.dialect_impl(dialect).bind_processor(dialect)
-        if process is not None:
-            values[name] = process(value)
-    if not made.positional:
-        return state.statement, values
-    return state.statement, tuple(values[name] for name in state.positiontup)
+class Statement:
+    """A statement, compiled once, as SQL and parameters that the driver itself takes.
+
+    Args:
+        statement: The statement.
+        dialect: The database's.
+
+    Attributes:
+        sql: The SQL.
+    """
+
+    def __init__(self, statement: sa.ClauseElement, dialect: sa.Dialect) -> None:
+        made: Any = statement.compile(dialect=dialect)
+        state = made.construct_expanded_state()
+        self.sql: str = state.statement
+        self._order: Sequence[str] | None = state.positiontup if made.positional else None
+        self._processors: dict[str, Callable[[Any], Any]] = {}
+        for name in state.parameters:
+            process = state.processors.get(name)
+            if process is None and name in made.binds:
+                process = made.binds[name].type.dialect_impl(dialect).bind_processor(dialect)
+            if process is not None:
+                self._processors[name] = process
+        self._values = self._processed(state.parameters)
+
+    def parameters(self, values: Mapping[str, Any] | None = None) -> Parameters:
+        """Return the parameters bound to it.
+
+        Args:
+            values: Values by the names that ``sqlalchemy.bindparam`` gave them; of parameters that
+                are not named, those of the statement stay.
+        """
+        bound = {**self._values, **self._processed(values)} if values else self._values
+        if self._order is None:
+            return bound
+        return tuple(bound[name] for name in self._order)
+
+    def _processed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        processed = dict(values)
+        for name, process in self._processors.items():
+            if name in processed:
+                processed[name] = process(processed[name])
+        return processed
 
 
 @contextmanager

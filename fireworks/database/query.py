@@ -192,25 +192,23 @@ class QuerySource(Source):
         """Yield the rows that are left behind a position."""
         if at.until is None:
             return
-        rest, fields = self._rest(at), self._rows.fields
+        first, fields = self._rest(at.last, at.until), self._rows.fields
         if not self._rows.pages:
-            yield from self._way()(connection, rest, fields, self._chunk_rows)
+            yield from self._way()(connection, first, fields, self._chunk_rows)
             return
+        names = [f"fireworks_last_{place}" for place in range(len(self.key))]
+        following = self._rest([sa.bindparam(name, None) for name in names], at.until)
 
-        def page(before: Message | None) -> sa.Select[Any]:
-            if before is None:
-                return rest
-            return self._rest(Position(self._key_of(before), at.until))
+        def behind(chunk: Message) -> dict[str, Any]:
+            return dict(zip(names, self._key_of(chunk), strict=True))
 
-        yield from cursors.pages(connection, page, fields, self._chunk_rows)
+        yield from cursors.pages(connection, first, following, behind, fields, self._chunk_rows)
 
-    def _rest(self, at: Position) -> sa.Select[Any]:
-        """Return the SELECT of the rows that are left behind a position, in order."""
+    def _rest(self, last: Sequence[Any] | None, until: Key) -> sa.Select[Any]:
+        """Return the SELECT of the rows behind a key (all for None) up to another, in order."""
         key = [self._rows.columns[each] for each in self._rows.key]
-        rest = self._select().order_by(*key)
-        if at.until is not None:
-            rest = rest.where(keyset.up_to(key, at.until))
-        return rest if at.last is None else rest.where(keyset.behind(key, at.last))
+        rest = self._select().order_by(*key).where(keyset.up_to(key, until))
+        return rest if last is None else rest.where(keyset.behind(key, last))
 
     def _way(self) -> Callable[..., Generator[Message]]:
         return cursors.spooled if self.engine.dialect.name == "sqlite" else cursors.cursor

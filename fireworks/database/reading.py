@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -11,9 +11,9 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from fireworks.database import adbc, drivers
+from fireworks.database import adbc, binary_rows, drivers
 from fireworks.database.cells import from_driver, sends_binary
-from fireworks.database.columns import from_rows, plain
+from fireworks.database.columns import from_rows, plain, transposed
 from fireworks.message import Message
 
 _PARAMETERS = 8_192
@@ -39,34 +39,56 @@ def read(connection: sa.Connection, select: sa.Select[Any], columns: Columns) ->
     select = _with_plain_cells(select)
     if not drivers.is_known(connection):
         return from_rows(connection.execute(select).all(), columns)
-    sql, parameters = drivers.compiled(select, connection.dialect)
+    statement = drivers.Statement(select, connection.dialect)
+    return _read(connection, statement.sql, statement.parameters(), columns)
+
+
+def _read(
+    connection: sa.Connection, sql: str, parameters: drivers.Parameters, columns: Columns
+) -> Message:
     binary = sends_binary(columns, connection.dialect)
     with drivers.errors_of(connection, sql), drivers.cursor(connection, binary=binary) as cursor:
+        if binary:
+            found = binary_rows.read(connection, sql, parameters, columns)
+            if found is not None:
+                return found
         cursor.execute(sql, parameters)
         rows = cursor.fetchall()
         return _from_tuples(rows, cursor.description, columns, connection.dialect, binary)
 
 
-Read: TypeAlias = Callable[[sa.Select[Any], Columns], Message]
+Read: TypeAlias = Callable[[sa.Select[Any], Mapping[str, Any]], Message]
+"""Reads a SELECT, with values for its named parameters."""
 
 
 @contextmanager
-def reader(connection: sa.Connection) -> Generator[Read]:
-    """Lend a function that reads many SELECTs, one after the other, as `read` does.
+def reader(connection: sa.Connection, columns: Columns) -> Generator[Read]:
+    """Lend a function that reads SELECTs, one after the other, as `read` does.
 
-    Through ADBC it does so on a connection of its own: it does not see what the caller has not
-    committed, and each SELECT is a transaction of its own.
+    Each is compiled once, however often it is read with other values. Through ADBC it reads on a
+    connection of its own: it does not see what the caller has not committed, and each SELECT is a
+    transaction of its own.
+
+    Args:
+        connection: Where to read.
+        columns: What each selected column is, as for `read`.
     """
+    statements: dict[sa.Select[Any], drivers.Statement] = {}
+
+    def read_known(select: sa.Select[Any], values: Mapping[str, Any]) -> Message:
+        statement = statements.get(select)
+        if statement is None:
+            plain_cells = _with_plain_cells(select)
+            statement = statements[select] = drivers.Statement(plain_cells, connection.dialect)
+        sql, parameters = statement.sql, statement.parameters(values)
+        found = None if other is None else adbc.read(other, connection, sql, parameters, columns)
+        return _read(connection, sql, parameters, columns) if found is None else found
+
+    def read_by_sqlalchemy(select: sa.Select[Any], values: Mapping[str, Any]) -> Message:
+        return from_rows(connection.execute(_with_plain_cells(select), values).all(), columns)
+
     with adbc.opened(connection) as other:
-
-        def read_either(select: sa.Select[Any], columns: Columns) -> Message:
-            if other is not None:
-                found = adbc.read(other, connection, _with_plain_cells(select), columns)
-                if found is not None:
-                    return found
-            return read(connection, select, columns)
-
-        yield read_either
+        yield read_known if drivers.is_known(connection) else read_by_sqlalchemy
 
 
 def stream(
@@ -93,13 +115,13 @@ def stream(
             for rows in result.partitions(chunk_rows):
                 yield from_rows(rows, columns)
         return
-    sql, parameters = drivers.compiled(select, connection.dialect)
+    statement = drivers.Statement(select, connection.dialect)
     binary = sends_binary(columns, connection.dialect)
     with (
-        drivers.errors_of(connection, sql),
+        drivers.errors_of(connection, statement.sql),
         drivers.cursor(connection, streams=True, binary=binary) as cursor,
     ):
-        cursor.execute(sql, parameters)
+        cursor.execute(statement.sql, statement.parameters())
         while rows := cursor.fetchmany(chunk_rows):
             yield _from_tuples(rows, cursor.description, columns, connection.dialect, binary)
 
@@ -159,7 +181,7 @@ def _fetch_by_numbers(
             cursor.execute(prefix + condition, parameters)
             rows += cursor.fetchall()
         description = cursor.description
-    found, *across = zip(*rows, strict=True) if rows else [()] * (len(columns) + 1)
+    found, *across = transposed(rows, len(columns) + 1)
     message = from_driver(across, description[1:], columns, connection.dialect, binary)
     if not found:
         return message, np.full(len(keys), -1)
@@ -199,7 +221,7 @@ def _from_tuples(
     dialect: sa.Dialect,
     binary: bool,
 ) -> Message:
-    across = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    across = transposed(rows, len(columns))
     return from_driver(across, description, columns, dialect, binary)
 
 

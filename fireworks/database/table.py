@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from fireworks.database import reading, refusals, writing
+from fireworks.database.ahead import ReadAhead
 from fireworks.database.changing import change_by_key, conditions_for
 from fireworks.database.declared import shown
 from fireworks.database.engine import (
@@ -78,6 +79,7 @@ class TableSource(Source):
     """
 
     needs_inputs = False
+    handles_errors = True
 
     def __init__(
         self,
@@ -108,6 +110,7 @@ class TableSource(Source):
         self._is_stale = False  # whether this source has committed changes since
         self._runs: WeakSet[Run] = WeakSet()
         self._held = HeldConnections()
+        self._ahead = ReadAhead()
         self._transaction = Transaction(self.engine, self.table)
 
     # -- rows -------------------------------------------------------------------------------------
@@ -130,7 +133,13 @@ class TableSource(Source):
     def read(self, rows: Rows) -> Message:
         """Select the rows by their keys."""
         keys = self._current_keys()
+        here = rows + self._epoch * len(keys)
+        message = self._ahead.take(here, len(keys), lambda some: self._read_all_of(keys, some))
+        if message is not None:
+            return message
         found, places = self._read_keys(keys.at(rows))
+        if not self._ahead.is_measured:
+            self._ahead.measure(found)
         if len(places) and (gone := places < 0).any():
             raise RowsVanished(
                 f"{gone.sum()} rows of the table {self.table.name!r} were deleted since the epoch "
@@ -138,6 +147,15 @@ class TableSource(Source):
                 'TableSource(…, on_error="skip").'
             )
         return found.take(places)
+
+    def _read_all_of(self, keys: Keys, rows: Rows) -> Message | None:
+        """Return rows; None where one of them cannot be read, which whoever asks for it is told."""
+        try:
+            found, places = self._read_keys(keys.at(rows))
+        except WrongValue:
+            return None
+        self._ahead.measure(found)
+        return None if (places < 0).any() else found.take(places)
 
     def stream(self, start: int | None = None) -> Iterator[tuple[Message, int]]:
         """Yield the rows that are still there, in chunks."""
@@ -154,6 +172,27 @@ class TableSource(Source):
     def prepare(self) -> None:
         """Scan the keys."""
         self._current_keys()
+
+    def expect(self, rows: Rows, deadline: float | None) -> Rows:
+        """Note rows that will be asked for, to read many of them at a time."""
+        if self.lookahead():
+            self._ahead.announce(rows)
+        return rows[:0]
+
+    def release(self, rows: Rows) -> None:
+        """Forget announced rows."""
+        self._ahead.release(rows)
+
+    def lookahead(self) -> int:
+        """Return how many announced rows are read together."""
+        if self._keys is None or not self.indexed:
+            return 0
+        return self._ahead.rows_together(len(self._keys))
+
+    @property
+    def reads_together(self) -> bool:
+        """Whether announced rows are read together."""
+        return self.lookahead() > 0
 
     def filter(self, column: Any, predicate: str | None = None, *values: Any) -> Self:
         """Return a source of those rows of this one for which a condition holds.
@@ -198,14 +237,14 @@ class TableSource(Source):
             going_on = self._is_read()
             self._runs.add(run)
             self._held.hold(run)
+            run.at_end(self._ahead.forget)
             old, is_new = self._keys, run.epoch != self._epoch or self._is_stale
             if going_on or not is_new:
                 return
             self._epoch = run.epoch
             if old is None:
                 return
-            self._keys = self._scanned()
-            self._is_stale = False
+            self._use(self._scanned())
         self._tell_moved(old)
 
     def own_state(self) -> dict[str, Any] | None:
@@ -233,8 +272,9 @@ class TableSource(Source):
                 "were added or deleted: begin the epoch anew."
             )
         with self._lock:
-            old, self._keys = self._keys, found
-            self._epoch, self._is_stale = state["epoch"], False
+            old = self._keys
+            self._use(found)
+            self._epoch = state["epoch"]
         self._tell_moved(old)
 
     def _is_read(self) -> bool:
@@ -245,14 +285,17 @@ class TableSource(Source):
         if keys is not None and not self._is_stale:
             return keys
         with self._lock:
-            if self._keys is None or (self._is_stale and not self._is_read()):
-                old, self._keys = self._keys, self._scanned()
-                self._is_stale = False
-            else:
-                return self._keys
-            keys = self._keys
+            old = self._keys
+            if old is not None and not (self._is_stale and not self._is_read()):
+                return old
+            keys = self._scanned()
+            self._use(keys)
         self._tell_moved(old)
         return keys
+
+    def _use(self, keys: Keys) -> None:
+        self._keys, self._is_stale = keys, False
+        self._ahead.forget()
 
     def _tell_moved(self, old: Keys | None) -> None:
         """Tell sources downstream from which row on the rows are others than before."""
@@ -388,6 +431,7 @@ class TableSource(Source):
         """
         self._is_stale = self._is_stale or self._transaction.connection is not None
         self._transaction.commit()
+        self._ahead.forget()
 
     def rollback(self) -> None:
         """Undo the changes since the last commit."""
@@ -431,7 +475,7 @@ class TableSource(Source):
 
     def __getstate__(self) -> dict[str, Any]:
         state = without_engine(super().__getstate__())
-        for name in ("_keys", "_runs", "_held", "_transaction"):
+        for name in ("_keys", "_runs", "_held", "_ahead", "_transaction"):
             del state[name]
         return {**state, "_restored": self.own_state()}
 

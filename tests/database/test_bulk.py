@@ -37,6 +37,7 @@ def many_kinds() -> Message:
             "seen": np.array(
                 ["1000-01-01", "NaT", "9999-12-31T23:59:59.999999", "2026-01-02T03:04:05.000006",
                  "1969-12-31T23:59:59.999999"], "datetime64[us]"),
+            "sort": pd.Categorical(["b", None, "a", "b", "c"]),
             "x": torch.arange(10, dtype=torch.float32).reshape(5, 2),
         }
     )  # fmt: skip
@@ -77,14 +78,18 @@ def test_arrow_gives_what_the_driver_gives(database: sa.URL, engine: sa.Engine, 
     where = table.c.text.is_distinct_from("'%?") & (table.c.id >= 0)
     select = sa.select(table).where(where).order_by(table.c.id).limit(4)
     with engine.connect() as connection, adbc.opened(connection) as other:
-        assert (other is None) == (engine.dialect.name == "mariadb")
+        assert (other is None) == (engine.dialect.name != "sqlite")
         expected = reading.read(connection, select, columns)
         assert len(expected) == 4
-        with reading.reader(connection) as read:
-            assert read(select, columns) == expected
-            assert read(select.where(table.c.id < 0), columns) == expected[:0]
+        with reading.reader(connection, columns) as read:
+            assert read(select, {}) == expected
+            assert read(select.where(table.c.id < 0), {}) == expected[:0]
+            some = select.where(table.c.id < sa.bindparam("end", None))
+            for end in (2, 0, 9):
+                assert read(some, {"end": end}) == expected[:end]
         if other is not None:
-            assert adbc.read(other, connection, select, columns) is not None or missing == []
+            sql = f"SELECT * FROM {table.name} ORDER BY id LIMIT 4"
+            assert adbc.read(other, connection, sql, (), columns) is not None or missing == []
     with own.connect() as connection, adbc.opened(connection) as other:
         assert other is None  # an engine of the user's own is not bypassed
 
@@ -99,12 +104,12 @@ def test_what_arrow_cannot_read_is_read_in_another_way(tmp_path):
     table = sa.Table("t", sa.MetaData(), autoload_with=engine)
     engine.dispose()
     columns = list(table.columns)
-    with connect(file).connect() as connection, reading.reader(connection) as read:
-        assert read(sa.select(table).limit(1), columns)["n"].tolist() == [2]
+    with connect(file).connect() as connection, reading.reader(connection, columns) as read:
+        assert read(sa.select(table).limit(1), {})["n"].tolist() == [2]
         with pytest.raises(WrongValue, match="'n' of 't' is declared"):
-            read(sa.select(table), columns)
+            read(sa.select(table), {})
         with pytest.raises(sa.exc.DBAPIError, match="nowhere"):
-            read(sa.select(sa.literal_column("nowhere")), columns[:1])
+            read(sa.select(sa.literal_column("nowhere"), table.c.n), {})
 
 
 @pytest.mark.parametrize("rows", [1, 700])
@@ -174,7 +179,8 @@ def test_times_that_are_infinite(database: sa.URL):
     columns = list(table.columns)
     with engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO t VALUES (1, 'infinity')")
-    with engine.connect() as connection, reading.reader(connection) as read:
-        for way in (read, lambda *given: reading.read(connection, *given)):
+    with engine.connect() as connection, reading.reader(connection, columns) as read:
+        for way in (lambda: read(sa.select(table), {}),
+                    lambda: reading.read(connection, sa.select(table), columns)):  # fmt: skip
             with pytest.raises(WrongValue, match="infinite"):
-                way(sa.select(table), columns)
+                way()

@@ -17,7 +17,6 @@ from sqlalchemy.orm import DeclarativeBase, mapped_column
 
 from fireworks import Message, create_table
 from fireworks.database import QuerySource, TensorType, WriterSource
-from fireworks.database.query import Position
 from fireworks.errors import (
     ColumnNotFound,
     DatabaseUnreachable,
@@ -357,8 +356,7 @@ class TestKeys:
             if filled.dialect.name == "postgresql":  # it would read so few rows one after another
                 connection.exec_driver_sql("SET enable_seqscan = off")
                 connection.exec_driver_sql("SET enable_bitmapscan = off")
-            start = {"last": [5], "until": [50]}
-            select = source._rest(Position.of(start, [sa.Integer()])).limit(5)
+            select = source._rest([5], [50]).limit(5)
             plan = connection.execute(
                 sa.text(
                     explain + str(select.compile(filled, compile_kwargs={"literal_binds": True}))
