@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from fireworks.cache import CacheStats, MessageCache
 from fireworks.message import Message
 from fireworks.source import Rows, Source
 from fireworks.sources.prefetch import Prefetcher
 
 _BUDGETS_AHEAD = 6
-_READ_AHEAD = 1 / 32
 
 
 class CachingSource(Source):
@@ -82,24 +83,26 @@ class CachingSource(Source):
             return self.input.read(rows)  # a cache that is empty still has no columns
         with self._lock:
             self._rows_asked += len(rows)
-        self._prefetcher.reached(rows)
-        return self._cache.fetch(rows, read=self._read_above)
+        return self._prefetcher.read(rows)
 
     def lookahead(self) -> int:
         """Return how many rows ahead announcements are of use here or upstream.
 
         A cache that evicts by them looks six times its budget ahead; others read ahead only.
         """
-        budget = self._budget()
-        here = _BUDGETS_AHEAD * budget if self._cache.policy == "forecast" else self._depth(0)
-        return max(here, super().lookahead())
+        capacity = self._capacity()
+        ahead = _BUDGETS_AHEAD * capacity if self._cache.policy == "forecast" else capacity // 2
+        return max(ahead, super().lookahead())
 
     def expect(self, rows: Rows, deadline: float | None) -> Rows:
         """Read announced rows ahead, and tell the sources above which those will be."""
+        if not len(rows):
+            return rows
+        epochs, places = np.divmod(rows, self.num_rows)
         if not self.varies:
-            rows = rows % self.num_rows
+            rows = places
         self._cache.will_need(rows)
-        self._prefetcher.announce(rows)
+        self._prefetcher.announce(rows, epochs)
         return self._cache.missing(rows)
 
     def release(self, rows: Rows) -> None:
@@ -122,7 +125,7 @@ class CachingSource(Source):
 
     def _make_cache(self) -> None:
         self._cache = MessageCache(**self._options)
-        self._prefetcher = Prefetcher(self._cache, self._read_above, self._depth)
+        self._prefetcher = Prefetcher(self._cache, self._read_above, self._capacity)
         self._rows_asked = self._rows_read = 0
 
     def _read_above(self, rows: Rows) -> Message:
@@ -131,7 +134,7 @@ class CachingSource(Source):
             self._rows_read += len(rows)
         return message
 
-    def _budget(self) -> int:
+    def _capacity(self) -> int:
         """How many rows fit; 0 where their size is not known yet."""
         most, stats = self._options["max_rows"], self._cache.stats
         if self._options["max_bytes"] is not None:
@@ -140,19 +143,6 @@ class CachingSource(Source):
             by_size = self._options["max_bytes"] * stats.rows // max(1, stats.bytes)
             most = by_size if most is None else min(most, by_size)
         return 0 if most is None else int(most)
-
-    def _depth(self, rows_at_once: int) -> int:
-        """How many rows to read ahead of what was asked for last.
-
-        Half of the budget while there is room; then, where rows are evicted for it, only as many
-        as keep the reading thread busy: each takes the place of one that would be used again.
-        """
-        budget = self._budget()
-        # What is being asked for needs room too: rows that find none were read for nothing.
-        free = max(0, budget - self._cache.stats.rows - rows_at_once)
-        if self._cache.policy != "keep":
-            free = max(free, int(budget * _READ_AHEAD), rows_at_once)
-        return min(free, budget // 2)
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy fills a cache of its own.
