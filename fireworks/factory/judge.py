@@ -22,7 +22,8 @@ class Verdict:
         state: What the attempt, and its trial where there is no retry, ends as.
         result: What ``train`` returned, where it is good for something.
         reason: Why it did not complete, in one line.
-        misnamed: Whether ``train`` returned all but the objective.
+        misnamed: Whether ``train`` returned all but the objective, or wanted a parameter that is
+            not proposed: others will fail alike.
     """
 
     state: State
@@ -44,7 +45,9 @@ def judge(last_words: JSON | None, end: Ended, goal: Goal) -> Verdict:
     if last_words["end"] in ("pruned", "paused"):
         return Verdict(last_words["end"])
     if last_words["end"] == "failed":
-        return Verdict("failed", reason=last_words["reason"])
+        return Verdict(
+            "failed", reason=last_words["reason"], misnamed=last_words.get("misnamed", False)
+        )
     return _judge_result(last_words["result"], goal)
 
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+from fireworks.errors import ParameterNotFound
 from fireworks.factory.trial import Trial, TrialPaused, TrialPruned
 from fireworks.factory.wire import JSON
 
@@ -22,7 +23,7 @@ def run_train(load: Callable[[], Callable[..., Any]], trial: Trial, job: JSON) -
         job: The description of the attempt.
 
     Returns:
-        ``{"end": "completed", "result": …}``, ``{"end": "failed", "reason": …}``,
+        ``{"end": "completed", "result": …}``, ``{"end": "failed", "reason": …, "misnamed": …}``,
         ``{"end": "pruned"}`` or ``{"end": "paused"}``.
     """
     try:
@@ -41,7 +42,11 @@ def run_train(load: Callable[[], Callable[..., Any]], trial: Trial, job: JSON) -
         reason = _reason(error)
         if job.get("memory") is not None and _is_refused_memory(error):
             reason = f"over its memory limit of {job['memory'] / 1e6:,.0f} MB: {reason}"
-        return {"end": "failed", "reason": reason}
+        return {
+            "end": "failed",
+            "reason": reason,
+            "misnamed": isinstance(error, ParameterNotFound),
+        }
 
 
 def _is_refused_memory(error: BaseException) -> bool:

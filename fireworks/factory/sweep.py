@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("fireworks.factory")
 
 _MOST_LOSSES = 3  # in a row, of attempts that ended through no doing of their own
-_MISNAMED_ENOUGH = 2  # trials without the objective, and none with it, before the sweep gives up
+_MISNAMED_ENOUGH = 2  # trials that fail for a wrong name, and no others, before the sweep gives up
 
 
 @dataclass(frozen=True)
@@ -325,7 +325,7 @@ class Sweep:
             retry=again,
         )
         self._undecided = True
-        self._count(verdict, end, _is_lost(running, end))
+        self._count(verdict, end, lost=_is_lost(running, end), again=again)
         if again:
             self.records.change(record, "queued")
             self._queue.append(record)
@@ -350,14 +350,14 @@ class Sweep:
             return True  # no doing of its own: not one of its retries
         return record.failures <= self.settings.retries
 
-    def _count(self, verdict: Verdict, end: Ended, lost: bool) -> None:
+    def _count(self, verdict: Verdict, end: Ended, *, lost: bool, again: bool) -> None:
         """Notice when going on makes no sense."""
         self._losses = self._losses + 1 if lost else 0
         if self._losses >= _MOST_LOSSES:
             raise SweepFailed(f"{self._losses} attempts in a row were lost: {end.lost}")
-        self._misnamed += verdict.misnamed
+        self._misnamed += verdict.misnamed and not again
         if _MISNAMED_ENOUGH <= self._misnamed == self.records.finished and not self._draining:
-            self._draining = "no trial returns the objective"
+            self._draining = "an objective or a parameter is misnamed"
             logger.error("the sweep ends early: %s", verdict.reason)
 
     def _interrupt(self, count: int) -> None:

@@ -31,10 +31,7 @@ class _Params(dict[str, Any]):
     """Parameters that say what there is where one is missing."""
 
     def __missing__(self, name: object) -> Any:
-        known = ", ".join(map(repr, self)) or "none"
-        raise ParameterNotFound(
-            f"there is no parameter {name!r}; there are {known}.{suggest(name, self)}"
-        )
+        raise ParameterNotFound(f"there is no parameter {name!r}.{suggest(name, self)}")
 
 
 @final

@@ -285,13 +285,15 @@ def test_the_four_methods_can_be_parts(make: Make) -> None:
             make(train, **{name: part})
 
 
-def test_a_missing_parameter_is_named(make: Make) -> None:
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_proposer_with_wrong_keys_does_not_waste_the_sweep(make: Make, retries: int) -> None:
     def train(trial: Trial) -> dict[str, float]:
-        return {"accuracy": trial.params["lrr"]}
+        return {"accuracy": trial.params["lr"]}
 
-    factory = make(train, propose=lambda trial: {"lr": trial.suggest_float("lr", 0, 1)})
-    with pytest.raises(SweepFailed, match="no parameter 'lrr'; there are 'lr'. Did you mean 'lr'"):
-        factory.run(trials=1)
+    factory = make(train, propose=lambda params, metrics: {"lrr": 0.1}, retries=retries)
+    with pytest.raises(SweepFailed, match="no parameter 'lr'. Did you mean 'lrr'"):
+        factory.run(trials=50)
+    assert len(factory.records) <= 4
     assert issubclass(ParameterNotFound, KeyError)
 
 
