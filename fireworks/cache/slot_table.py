@@ -37,7 +37,9 @@ class SlotTable:
         self.pins = np.empty(0, np.int64)
         self.used = np.empty(0, bool)
         self.evictable = np.empty(0, bool)
-        self._free = np.empty(0, np.int64)  # a stack; the first `slots - rows` entries count
+        self._touched = 0  # slots from here on were never used: they take no memory yet
+        self._free = np.empty(0, np.int64)  # a stack of slots that were; the first `_freed` count
+        self._freed = 0
         self._map = IdMap()
 
     def find(self, ids: Int64Array) -> Int64Array:
@@ -63,21 +65,22 @@ class SlotTable:
     def resize(self, slots: int) -> None:
         """Make room for this many slots, never fewer than before."""
         more = slots - self.slots
-        self.ids = np.concatenate([self.ids, np.full(more, FREE)])
-        self.sizes = np.concatenate([self.sizes, np.zeros(more, np.int64)])
-        self.pins = np.concatenate([self.pins, np.zeros(more, np.int64)])
-        self.used = np.concatenate([self.used, np.zeros(more, bool)])
-        self.evictable = np.concatenate([self.evictable, np.zeros(more, bool)])
-        # The lowest slot is on top of the stack.
-        new = np.arange(slots - 1, self.slots - 1, -1)
-        self._free = np.concatenate([new, self._free[: self.slots - self.rows], new[:0]])
-        self._free = np.concatenate([self._free, np.zeros(self.rows, np.int64)])
+        self.ids = np.append(self.ids, np.full(more, FREE))
+        self.sizes = _longer(self.sizes, slots)
+        self.pins = _longer(self.pins, slots)
+        self.used = _longer(self.used, slots)
+        self.evictable = _longer(self.evictable, slots)
+        self._free = _longer(self._free, slots)
         self.slots = slots
 
     def occupy(self, ids: Int64Array, sizes: Int64Array) -> Int64Array:
         """Give new rows free slots; there must be enough."""
-        top = self.slots - self.rows
-        slots = self._free[top - len(ids) : top][::-1].copy()
+        again = min(len(ids), self._freed)
+        slots = np.empty(len(ids), np.int64)
+        slots[:again] = self._free[self._freed - again : self._freed][::-1]
+        slots[again:] = np.arange(self._touched, self._touched + len(ids) - again)
+        self._freed -= again
+        self._touched += len(ids) - again
         self.ids[slots] = ids
         self.sizes[slots] = sizes
         self.used[slots] = True
@@ -100,8 +103,8 @@ class SlotTable:
 
     def release(self, slots: Int64Array) -> None:
         """Free slots; the pins of their rows are gone."""
-        top = self.slots - self.rows
-        self._free[top : top + len(slots)] = slots
+        self._free[self._freed : self._freed + len(slots)] = slots
+        self._freed += len(slots)
         self._map.forget(self.ids[slots])
         self.ids[slots] = FREE
         self.bytes -= int(self.sizes[slots].sum())
@@ -119,3 +122,10 @@ class SlotTable:
         """Undo one `pin`."""
         self.pins[slots] -= 1
         self.evictable[slots] = self.pins[slots] == 0
+
+
+def _longer(array: np.ndarray[Any, Any], length: int) -> np.ndarray[Any, Any]:
+    """Return an array with zeros at its end, which take no memory until they are written."""
+    longer = np.zeros(length, array.dtype)
+    longer[: len(array)] = array
+    return longer
