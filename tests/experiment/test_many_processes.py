@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from fireworks.experiment import Experiment, load_experiment, open_attempt
+from tests.experiment.conftest import Python
 
 WRITERS = 16
 
@@ -60,6 +61,59 @@ def test_sixteen_writers_lose_no_row_and_keep_their_order(
         for trial in range(WRITERS):
             assert rows[rows["trial"] == trial]["step"].tolist() == list(range(steps))
         assert not rows["seq"].duplicated().any()
+
+
+READER = """
+import sys, time
+from fireworks.experiment import load_experiment
+read = load_experiment(sys.argv[1])
+while True:
+    seen = len(read.metrics()), len(read.overview())
+    print(seen[0], flush=True)
+    time.sleep(0.05)
+"""
+
+
+def test_a_reader_every_50_ms_never_locks_the_writer(
+    tmp_path: Path, python: Python, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A writer that waits for no lock: had the reader one that is in its way, log would raise.
+    monkeypatch.setattr("fireworks.record.sqlite.BUSY_SECONDS", 0.0)
+    with Experiment("digits", root=tmp_path) as experiment:
+        experiment.log(loss=0.0, step=0)
+        experiment.flush()
+        reader: Any = python(READER, experiment.path)
+        assert int(reader.stdout.readline()) == 1
+        log = experiment.path / "experiment.sqlite-wal"
+        step, largest = 1, 0
+        while step < 30_000:
+            for _ in range(50):
+                experiment.log({"loss": float(step), "accuracy": step / 2}, step=step)
+                step += 1
+            experiment.flush()
+            largest = max(largest, log.stat().st_size)
+        reader.kill()
+        seen = [int(each) for each in reader.stdout]
+        assert seen == sorted(seen)
+        assert len(seen) > 3
+        assert any(1 < each < 60_001 for each in seen)  # it did read meanwhile
+        # SQLite's log is begun anew about every 4 MB, unless readers keep it from being so.
+        assert largest < 16 * 2**20
+        assert len(experiment.metrics()) == 60_001
+
+
+def test_a_reader_in_the_middle_of_a_read_lets_everybody_write(experiment: Experiment) -> None:
+    experiment.log(loss=0.0, step=0)
+    experiment.flush()
+    read = load_experiment(experiment.path)
+    with read._reading() as connection:  # pyright: ignore[reportPrivateUsage]
+        count = "SELECT count(*) FROM metrics"
+        assert connection.execute(count).fetchone() == (1,)
+        for step in range(1, 100):
+            experiment.log(loss=0.0, step=step)
+            experiment.flush()
+        assert connection.execute(count).fetchone() == (1,)  # one state for all that it reads
+    assert read.sql(count + " AS n").iloc[0, 0] == 100
 
 
 def create(root: Path, count: int) -> None:
