@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
-from fireworks.errors import WrongType, WrongValue
+from fireworks.errors import WrongValue
 from fireworks.experiment import Experiment, load_experiment
 from fireworks.factory.backend import Backend
 from fireworks.factory.display import Display
@@ -19,7 +19,6 @@ from fireworks.factory.goal import as_goal
 from fireworks.factory.halving import Halving, check_scheduler
 from fireworks.factory.identity import differences
 from fireworks.factory.isolation import Isolation, check_isolation, open_backend
-from fireworks.factory.limits import Limits
 from fireworks.factory.loading import load_model
 from fireworks.factory.parts import Evaluation, Stopping, Training, as_train, until
 from fireworks.factory.proposals import Proposals
@@ -33,9 +32,10 @@ from fireworks.factory.resuming import (
     refuse_changes,
 )
 from fireworks.factory.samplers import make_pruning
+from fireworks.factory.settings import at_least, make_settings
 from fireworks.factory.shared_data import SharedData
 from fireworks.factory.slots import Slots
-from fireworks.factory.sweep import Settings, Sweep
+from fireworks.factory.sweep import Sweep
 from fireworks.factory.transport import Transport
 from fireworks.factory.trial import Trial
 from fireworks.record.json_values import plain
@@ -64,13 +64,17 @@ class Factory:
         propose: Where parameters come from: a function ``space(trial)`` of an Optuna trial, a dict
             of Optuna's distributions, ``Grid({...})``, ``Random({...})``, or a function
             ``(params, metrics)`` of all that was tried, which may raise ``EndSearch``.
-        maximize: The metric to make large. Either this or ``minimize``.
-        minimize: The metric to make small.
+        evaluate: Turns what ``train`` returns into the metrics: a function ``(trial, trained)``.
+        stop: Whether to end the search: a function ``(params, metrics)`` of all that was tried.
+        maximize: The metric to make large, or several; the first one decides which is the best.
+        minimize: The metric to make small, or several. Either this or ``maximize`` is needed.
+        constraints: Bounds such as ``"latency <= 20"``; what is beyond them is never the best.
         experiment: Where to record; or the name of one to be created in ``runs/``.
         workers: How many trials run at once.
         seed: All proposals and the trials' seeds follow from it; None draws one and records it.
         sampler: An Optuna sampler; by default TPE.
         pruner: An Optuna pruner that decides on what trials report; by default nothing is pruned.
+        scheduler: ``Halving(...)`` pauses trials, and goes on with the best of them.
         retries: How many more attempts a failed trial gets, with the same parameters.
         ordered: Trial n is proposed from exactly the results of the trials up to n - ordered, so
             that a sweep is the same for any number of workers up to this one. By default the
@@ -96,7 +100,7 @@ class Factory:
 
     Raises:
         WrongType: An argument of the wrong kind.
-        WrongValue: An argument that makes no sense, both or neither of maximize and minimize.
+        WrongValue: An argument that makes no sense, or neither of maximize and minimize.
         MissingDependency: The proposer, sampler or pruner needs Optuna, which is not installed.
     """
 
@@ -131,22 +135,17 @@ class Factory:
     ) -> None:
         self._train = as_train(train, evaluate)
         self._goal = as_goal(maximize, minimize, constraints)
-        settings = Settings(
-            workers=_at_least(1, "workers", workers),
-            ordered=_at_least(1, "ordered", workers if ordered is None else ordered),
-            retries=_at_least(0, "retries", retries),
-            threads=_at_least(1, "cpus_per_trial", cpus_per_trial),
-            seed=int.from_bytes(os.urandom(4), "big")
-            if seed is None
-            else _at_least(0, "seed", seed),
-            limits=Limits(
-                trial=_positive("time_limit", time_limit),
-                sweep=_positive("sweep_time_limit", sweep_time_limit),
-                progress=_positive("progress_limit", progress_limit),
-                memory=None if memory_limit is None else _at_least(1, "memory_limit", memory_limit),
-            ),
-            grace=_seconds("grace", grace),
-        )
+        numbers: dict[str, Any] = {
+            "workers": workers,
+            "retries": retries,
+            "cpus_per_trial": cpus_per_trial,
+            "time_limit": time_limit,
+            "sweep_time_limit": sweep_time_limit,
+            "progress_limit": progress_limit,
+            "memory_limit": memory_limit,
+            "grace": grace,
+        }
+        settings = make_settings(seed=seed, ordered=ordered, **numbers)
         slots = Slots(settings.workers, gpus_per_trial)
         self._isolation: Isolation = check_isolation(isolation)
         self._handlers = Handlers(self)
@@ -168,18 +167,11 @@ class Factory:
             {"train": train, "evaluate": evaluate, "propose": propose, "stop": stop},
             {"pruner": pruner, "scheduler": scheduler},
             {
-                "workers": workers,
+                **numbers,
                 "sampler": sampler,
                 "pruner": pruner,
-                "retries": retries,
                 "isolation": isolation,
-                "cpus_per_trial": cpus_per_trial,
                 "gpus_per_trial": gpus_per_trial,
-                "time_limit": time_limit,
-                "sweep_time_limit": sweep_time_limit,
-                "progress_limit": progress_limit,
-                "memory_limit": memory_limit,
-                "grace": grace,
             },
         )
         self._recorded["identity"] |= {"seed": settings.seed, "ordered": settings.ordered}
@@ -225,13 +217,13 @@ class Factory:
             train: As it was; may be left out where it can be imported by its name.
             propose: As it was; the same.
             force: Go on even if the goal, the space or the code has changed.
-            **options: As for :class:`Factory`; those that are left out, and are plain values, are
-                as they were.
+            **options: As for :class:`Factory`; those that are left out are as they were, if they
+                are plain values, or functions that can be imported by their names.
 
         Raises:
             ExperimentNotFound: There is no experiment at ``path``.
             ExperimentInUse: Another process owns it; names its pid.
-            WrongValue: It holds no sweep; ``train`` or ``propose`` cannot be imported.
+            WrongValue: It holds no sweep; a function that was left out cannot be imported.
             StateMismatch: The goal, the space or the code has changed; shows how.
         """
         recorded = read_description(path)
@@ -242,6 +234,9 @@ class Factory:
             options.setdefault("constraints", identity["constraints"])
         if options.get("scheduler") is None and identity["scheduler"] is not None:
             options["scheduler"] = Halving(**identity["scheduler"])
+        for name in ("evaluate", "stop"):
+            if name not in options and f"code of {name}" in identity:
+                options[name] = function_named(name, names.get(name))
         factory = cls(
             function_named("train", names.get("train")) if train is None else train,
             propose=function_named("propose", names.get("propose")) if propose is None else propose,
@@ -297,7 +292,7 @@ class Factory:
             WrongType: ``train`` uses something that cannot be pickled; named.
             WrongValue: ``train`` drags in too much data; named.
         """
-        _at_least(1, "trials", trials)
+        at_least(1, "trials", trials)
         train = Transport(self._train)
         with ExitStack() as stack:
             if not self._entered:
@@ -489,27 +484,3 @@ class Factory:
         self._experiment = Experiment(self._experiment)
         self._owns_experiment = True
         return self._experiment
-
-
-def _at_least(least: int, name: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise WrongType(f"{name} must be an int, not {value!r}")
-    if value < least:
-        raise WrongValue(f"{name} must be at least {least}, not {value}")
-    return value
-
-
-def _seconds(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise WrongType(f"{name} must be a number of seconds, not {value!r}")
-    if not value >= 0:
-        raise WrongValue(f"{name} must be at least 0 seconds, not {value}")
-    return float(value)
-
-
-def _positive(name: str, value: object) -> float | None:
-    if value is None:
-        return None
-    if _seconds(name, value) == 0:
-        raise WrongValue(f"{name} must be more than 0 seconds")
-    return _seconds(name, value)

@@ -59,9 +59,7 @@ def describe_sweep(
             name: value for name, value in options.items() if isinstance(value, str | int | float)
         },
         "names": {
-            name: import_name(functions[name])
-            for name in ("train", "propose")
-            if callable(functions[name])
+            name: import_name(functions[name]) for name in functions if callable(functions[name])
         },
     }
 

@@ -17,11 +17,12 @@ from fireworks.factory.events import FactoryEvents
 from fireworks.factory.halving import Brackets
 from fireworks.factory.interrupts import Interrupts
 from fireworks.factory.judge import Verdict, judge
-from fireworks.factory.limits import Limits, Watch
+from fireworks.factory.limits import Watch
 from fireworks.factory.linux import attempt_token, kill_marked, run_token
 from fireworks.factory.proposals import Proposals
 from fireworks.factory.proposers import EndSearch
 from fireworks.factory.records import TrialRecord
+from fireworks.factory.settings import Settings
 from fireworks.factory.shared_data import SharedData
 from fireworks.factory.slots import Slots
 from fireworks.factory.wire import JSON
@@ -34,19 +35,6 @@ logger = logging.getLogger("fireworks.factory")
 
 _MOST_LOSSES = 3  # in a row, of attempts that ended through no doing of their own
 _MISNAMED_ENOUGH = 2  # trials that fail for a wrong name, and no others, before the sweep gives up
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The numbers of a sweep; see :class:`fireworks.factory.Factory`."""
-
-    workers: int
-    ordered: int
-    retries: int
-    threads: int
-    seed: int
-    limits: Limits
-    grace: float
 
 
 @dataclass

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from fireworks.errors import (
 )
 from fireworks.experiment import Experiment, load_experiment
 from fireworks.factory import Factory, FactoryEvents, ForkServer, Grid, Halving, Trial
+
+sys.path.insert(0, str(Path(__file__).parent))
+from in_thread import InThread
 
 Make = Callable[..., Factory]
 SPACE = {"x": FloatDistribution(0, 1)}
@@ -130,6 +134,17 @@ def test_what_cannot_be_resumed_says_so(make: Make, server: ForkServer) -> None:
         Factory.resume(plain.path, identity, propose=SPACE)
     with pytest.raises(WrongValue, match="train= must be given again"):
         Factory.resume(run, propose=SPACE)
+    with closing(InThread(identity)) as backend:
+        judged = make(
+            identity,
+            propose=SPACE,
+            evaluate=lambda trial, trained: trained,
+            experiment="judged",
+            backend=backend,
+        )
+        judged.run(trials=1)
+    with pytest.raises(WrongValue, match="evaluate= must be given again"):
+        Factory.resume(judged.experiment.path, identity, propose=SPACE)
     owner = subprocess.Popen(
         [
             sys.executable,
@@ -153,20 +168,23 @@ def test_functions_that_can_be_imported_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tuned.py").write_text(
-        "def train(trial):\n    return {'accuracy': trial.params['x']}\n"
+        "def train(trial):\n    return trial.params['x']\n"
+        "def evaluate(trial, trained):\n    return {'accuracy': trained}\n"
+        "def stop(params, metrics):\n    return len(params) == 3\n"
         "def space(trial):\n    return {'x': trial.suggest_float('x', 0, 1)}\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     import tuned  # pyright: ignore[reportMissingImports]
 
     try:
-        first = Factory(tuned.train, propose=tuned.space, maximize="accuracy", seed=2)
+        parts: Any = {"propose": tuned.space, "evaluate": tuned.evaluate, "stop": tuned.stop}
+        first = Factory(tuned.train, maximize="accuracy", seed=2, ordered=1, **parts)
         with first:
             first.run(trials=2)
             path = first.experiment.path
         with Factory.resume(path) as factory:
-            factory.run(trials=4)
-            assert factory.trials["state"].tolist() == ["completed"] * 4
+            factory.run(trials=9)
+            assert factory.trials["state"].tolist() == ["completed"] * 3
     finally:
         del sys.modules["tuned"]
 
