@@ -19,6 +19,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ignite.engine import Engine
+
+from fireworks.engine.data_length import DataLength
+from fireworks.engine.data_state import data_state_of
+from fireworks.engine.events import register_events
+from fireworks.engine.failures import on_failure
+
 TESTS = {
     "handlers": [
         "base_logger", "checkpoint", "early_stopping", "ema_handler", "handlers", "param_scheduler",
@@ -35,23 +42,21 @@ COUNTS_HANDLERS = "tests/ignite/engine/test_event_handlers.py::test_remove_event
 """This one counts all handlers of an engine, and so finds ours."""
 
 
+def carry_ours(engine: Engine) -> None:
+    """Attach to an engine what our trainers and handlers attach to every one."""
+    register_events(engine)
+    on_failure(engine)
+    data_state_of(engine)
+    DataLength(engine)
+
+
 def pytest_configure(config: object) -> None:
     """Called where this file is a plugin of pytest: let every engine carry what is ours."""
-    from ignite.engine import Engine
-
-    from fireworks.engine.data_length import DataLength
-    from fireworks.engine.data_state import data_state_of
-    from fireworks.engine.events import register_events
-    from fireworks.engine.failures import on_failure
-
     make = Engine.__init__
 
     def make_ours(self: Engine, *arguments: Any, **options: Any) -> None:
         make(self, *arguments, **options)
-        register_events(self)
-        on_failure(self)
-        data_state_of(self)
-        DataLength(self)
+        carry_ours(self)
 
     Engine.__init__ = make_ours
 
