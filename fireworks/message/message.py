@@ -150,7 +150,8 @@ class Message(DataFrameHabits, Interchange):
         Raises:
             ColumnNotFound: There is no such column.
         """
-        return self._column(name).array
+        column = self.stored.get(name)
+        return (self._column(name) if column is None else column).array
 
     # Rows and columns
 
@@ -328,7 +329,8 @@ class Message(DataFrameHabits, Interchange):
                 (which then is the result); or a dict of functions, each of which gets one
                 column's tensor or Series and returns the new column.
         """
-        if isinstance(function, Mapping):
+        # A dict cannot be called: that is seen much faster than that it is a Mapping.
+        if not callable(function) or isinstance(function, Mapping):
             changed = {name: each(self[name]) for name, each in function.items()}
             return self._replaced(changed)
         result = function(self)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 ROWS_ANNOUNCED = 4_096
 """Rows are announced so many at a time."""
+FIRST_ANNOUNCED = 512
+"""So many at first, then twice as many each time: the first batch does not wait for all of them."""
 
 
 class Pass(Iterator[Message]):
@@ -27,7 +29,8 @@ class Pass(Iterator[Message]):
     sets the source's next epoch to the pass's own + 1; abandoning it changes nothing. A pass over
     an indexed source is finished when its last item is handed out, and one over a stream when it
     has handed out as many items as the last one did, or has ended: loops that know the length
-    never ask for one more. A pass belongs to one thread.
+    never ask for one more. After an error the pass stands where it stood: asking again reads the
+    same item again. A pass belongs to one thread.
 
     Attributes:
         epoch: The epoch of this pass, from 0.
@@ -51,19 +54,19 @@ class Pass(Iterator[Message]):
         self.epoch = run.epoch
         self.position: Position = start
         self._source = source
-        self._run = run if owns_run else None
+        self._run = run
+        self._owns_run = owns_run
         self._from_start = start is None
-        self._handed_out = 0
-        self._steps: Generator[tuple[Message, Position]]
-        if source.indexed:
-            size = source.item_rows
-            self._handed_out = start or 0
-            self._length: int | None = -(-source.num_rows // size)
-            self._steps = _items(source, run, size, self._handed_out)
-        else:
-            self._length = source.items_of_last_pass
-            self._steps = run.open(source, start)
         self._indexed = source.indexed
+        self._handed_out: int = (start or 0) if self._indexed else 0
+        self._length: int | None = len(source) if self._indexed else source.items_of_last_pass
+        self._steps = self._open()
+
+    def _open(self) -> Generator[tuple[Message, Position]]:
+        """Yield the items behind the position, each with its own."""
+        if self._indexed:
+            return _items(self._source, self._run, self._source.item_rows, self.position or 0)
+        return self._run.open(self._source, self.position)
 
     def __next__(self) -> Message:
         try:
@@ -74,11 +77,14 @@ class Pass(Iterator[Message]):
             self._source.note(self.epoch, self.position, finished=True)
             self.close()
             raise
+        except Exception:
+            self._steps = self._open()  # a generator that raised looks ended, and this pass is not
+            raise
         self.position = position
         self._handed_out += 1
         finished = self._handed_out == self._length
         self._source.note(self.epoch, position, finished=finished)
-        if finished and self._indexed and self._run is not None:
+        if finished and self._indexed and self._owns_run:
             self._run.close()  # loops that know the length never come back
         return item
 
@@ -89,7 +95,7 @@ class Pass(Iterator[Message]):
     def close(self) -> None:
         """Abandon the pass and let go of what it holds open (files, cursors)."""
         self._steps.close()
-        if self._run is not None:
+        if self._owns_run:
             self._run.close()
 
     def __enter__(self) -> Pass:
@@ -145,17 +151,18 @@ def _announcer(source: Source, first: int, start: int) -> Callable[[int, int], N
         if announced > next_row:
             source.wont_need(np.arange(next_row, announced))
         announced = begin
-    together = ahead if source.reads_together else ROWS_ANNOUNCED
-    enough = ahead - min(ahead // 2, together)
+    most = ahead if source.reads_together else ROWS_ANNOUNCED
+    together = ahead if source.reads_together else FIRST_ANNOUNCED
+    enough = ahead - min(ahead // 2, most)
 
     def announce(start: int, stop: int) -> None:
-        nonlocal announced
+        nonlocal announced, together
         row = first + start
         announced = max(announced, row)
         if announced - row <= enough:
             until = max(min(row + ahead, announced + together), first + stop)
             source.will_need(np.arange(announced, until))
-            announced = until
+            announced, together = until, min(2 * together, most)
         source.announced = (first + stop, announced)
 
     return announce

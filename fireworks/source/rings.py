@@ -71,11 +71,13 @@ class Ring:
         self._threaded = threaded
         self._cursors: list[_Cursor] = []
         self._flow: Flow | None = None
+        self._at: Position = None  # where the stream stands, behind the last chunk pulled
         self._chunks: dict[int, Chunk | Path] = {}
         self._first = self._next = 0  # numbers of the first chunk kept, and of the next to come
         self._ended = False
         self._condition = threading.Condition()
         self._folder: Path | None = None
+        self._spilled: dict[Path, Position] = {}
         self.dropped = 0
 
     def reader(self, name: str, start: Position) -> Flow:
@@ -83,8 +85,8 @@ class Ring:
         place = 0 if start is None else start["n"]
         with self._condition:
             self._unopened = max(0, self._unopened - 1)
-            if self._flow is None:
-                self._flow = self._open_flow(None if start is None else start["at"])
+            if self._flow is None and not self._next:
+                self._at = None if start is None else start["at"]
                 self._first = self._next = place
             if self._laggard == "drop" and place < self._first:
                 self.dropped += self._first - place
@@ -131,7 +133,7 @@ class Ring:
                 if cursor.place < self._next:
                     chunk = self._chunks[cursor.place]
                     if isinstance(chunk, Path):
-                        return Message.load(chunk), self._spilled_position(chunk)
+                        return Message.load(chunk), self._spilled[chunk]
                     return chunk
                 if self._ended:
                     return None
@@ -141,11 +143,17 @@ class Ring:
                     self._pull()
 
     def _pull(self) -> None:
-        assert self._flow is not None
-        chunk = next(self._flow, None)
+        if self._flow is None:
+            self._flow = self._open_flow(self._at)
+        try:
+            chunk = next(self._flow, None)
+        except BaseException:
+            self._flow = None  # a stream that raised looks ended: who asks next opens it again
+            raise
         if chunk is None:
             self._ended = True
         else:
+            self._at = chunk[1]
             self._chunks[self._next] = chunk
             self._next += 1
             if self._next - self._slowest() > self._size:
@@ -175,11 +183,12 @@ class Ring:
 
     def _block(self, ahead: _Cursor) -> None:
         """Wait until the slowest reader has moved, if it can."""
-        behind = min(self._cursors, key=lambda each: each.place)
         me = threading.get_ident()
         if self._unopened:
             certain, late = not self._threaded, "a reader that has not begun"
         else:
+            in_ring = [each for each in self._cursors if each.place >= self._first]
+            behind = min(in_ring, key=lambda each: each.place)
             late = behind.name
             with _waiting_lock:
                 _waiting[me] = behind.thread
@@ -209,17 +218,13 @@ class Ring:
         """Put the newest chunk that is in memory on disk: the laggard takes it last."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="fireworks-ring-"))
-            self._positions: dict[str, Position] = {}
         newest = max(n for n, chunk in self._chunks.items() if not isinstance(chunk, Path))
         chunk = self._chunks[newest]
         assert not isinstance(chunk, Path)
         path = self._folder / f"{newest}.arrow"
         chunk[0].save(path)
-        self._positions[path.name] = chunk[1]
+        self._spilled[path] = chunk[1]
         self._chunks[newest] = path
-
-    def _spilled_position(self, path: Path) -> Position:
-        return self._positions[path.name]
 
     def _let_go(self) -> None:
         """Forget the chunks that every reader has taken."""
@@ -229,5 +234,6 @@ class Ring:
                 chunk = self._chunks.pop(number)
                 if isinstance(chunk, Path):
                     chunk.unlink(missing_ok=True)
+                    del self._spilled[chunk]
             self._first = max(self._first, min(slowest, self._next))
             self._wake()

@@ -95,13 +95,12 @@ class MapSource(Source):
         return list(self.function.values()) if isinstance(self.function, dict) else [self.function]
 
     def _changed(self, message: Message, rows: Rows, epochs: Rows | int) -> Message:
+        function: Any = self.function
         # A function may change the Message that it gets; those of columns get no Message.
-        given = message if isinstance(self.function, dict) else message.copy(deep=False)
-        if self.seed is None:
-            changed = given.map(self.function)
-        else:
-            generators = RowGenerators(rows, epochs, seed=self.seed, name=self.name)
-            changed = given.map(self._with(generators))
+        given = message if type(function) is dict else message.copy(deep=False)
+        if self.seed is not None:
+            function = self._with(RowGenerators(rows, epochs, seed=self.seed, name=self.name))
+        changed = given.map(function)
         if len(changed) != len(message):
             names = ", ".join(name_of(each) for each in self._functions())
             raise WrongLength(

@@ -19,6 +19,7 @@ from fireworks.sources import (
     MessageSource,
     ShufflerSource,
     TensorSource,
+    ZipSource,
 )
 
 BAD = {3, 4, 17, 22}
@@ -266,3 +267,54 @@ class TestReadsAndStreamsOfAUser:
     def test_a_stream_cannot_leave_rows_out(self):
         with pytest.raises(WrongValue, match="has ended"):
             Interrupted(0, positions=True, on_error="skip")
+
+
+class TestAPassAfterAnError:
+    """It stands where it stood: nothing is lost, and the epoch is not over."""
+
+    def going_on(self, source: Source, errors: int) -> list[int]:
+        one_pass, seen = iter(source), []
+        for _ in range(100):
+            try:
+                if (item := next(one_pass, None)) is None:
+                    break
+            except OSError:
+                errors -= 1
+                assert source.state_dict() == one_pass.state_dict()
+            else:
+                seen += item["i"].tolist()
+        assert errors == 0
+        assert source.state_dict()["epoch"] == 0
+        return seen
+
+    def test_of_an_indexed_source(self):
+        assert self.going_on(FailsAtFirst() >> BatchingSource(12), 4) == list(range(23))
+
+    @pytest.mark.parametrize("positions", [True, False])
+    def test_of_a_stream(self, positions):
+        source = Interrupted(2, positions=positions) >> BatchingSource(3)
+        assert self.going_on(source, 2) == list(range(20))
+
+    @pytest.mark.parametrize("positions", [True, False])
+    def test_of_a_stream_that_several_read(self, positions):
+        top = Interrupted(2, positions=positions)
+        both = ZipSource(inputs={"a": top, "b": top >> MapSource(renamed)})
+        assert self.going_on(both >> BatchingSource(3), 2) == list(range(20))
+
+    def test_of_a_graph_that_is_run_again(self):
+        top = Interrupted(1, positions=True)
+        graph = Graph({"a": top, "b": top >> MapSource(renamed)})
+        seen: list[int] = []
+        for _ in range(2):
+            try:
+                for step in graph.run():
+                    assert step["a"]["i"].tolist() == step["b"]["j"].tolist()
+                    state = graph.state_dict()
+                    seen += step["a"]["i"].tolist()
+            except ConnectionError:
+                graph.load_state_dict(state)
+        assert seen == list(range(20))
+
+
+def renamed(message: Message) -> Message:
+    return message.rename({"i": "j"})
