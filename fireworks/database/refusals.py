@@ -17,9 +17,9 @@ from fireworks.errors import (
     suggest,
 )
 
-_BUSY = ("database is locked", "database table is locked", "lock wait timeout")
+_BUSY = ("database is locked", "database table is locked", "lock wait timeout", "lock timeout")
 _FULL = ("database or disk is full", "no space left", "disk full", "is full")
-_READ_ONLY = ("readonly database", "read-only", "permission denied", "command denied")
+_READ_ONLY = ("readonly database", "read-only", "read only", "permission denied", "command denied")
 
 
 def of_reading(

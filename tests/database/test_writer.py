@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import sqlalchemy as sa
 import torch
 
 from fireworks import Graph, Message, Source, create_table
-from fireworks.database import QuerySource, WriterSource
+from fireworks.database import QuerySource, TableSource, WriterSource
 from fireworks.dry_run_context import dry_run_context
 from fireworks.errors import (
     ColumnNotFound,
@@ -195,43 +194,6 @@ class TestResuming:
         fresh.load_state_dict(state)
         assert fresh.drain() == {"copy": 19}
         assert contents(target, engine) == contents(source, engine)
-
-
-class TestSeveralWriters:
-    def test_into_one_table_lose_nothing(self, engine):
-        rows = numbered(400)
-        table = create_table("t", rows, engine)
-
-        def write(writer: int) -> int:
-            # All write all rows, each in an order of its own: their transactions meet.
-            own = MessageSource(rows) >> ShufflerSource(writer) >> BatchingSource(50)
-            return WriterSource(table, engine, inputs=own).drain()
-
-        with ThreadPoolExecutor(4) as pool:
-            assert list(pool.map(write, range(4))) == [400] * 4
-        assert contents(table, engine) == rows
-
-    def test_a_reader_sees_whole_transactions(self, engine):
-        rows = numbered(600)
-        table = create_table("t", rows, engine)
-        done = threading.Event()
-        counts: list[int] = []
-
-        def read() -> None:
-            source = QuerySource(table, engine, chunk_rows=50)
-            while not done.is_set():
-                found = [i for chunk in source for i in chunk["id"].tolist()]
-                assert found == list(range(len(found)))
-                counts.append(len(found))
-
-        with ThreadPoolExecutor(1) as pool:
-            reading = pool.submit(read)
-            try:
-                (MessageSource(rows) >> BatchingSource(30) >> WriterSource(table, engine)).drain()
-            finally:
-                done.set()
-            reading.result()
-        assert all(count % 30 == 0 for count in counts)
 
 
 class TestSecondWriter:
@@ -435,6 +397,59 @@ class TestWhatDoesNotFit:
         for options in ({"batch_rows": 0}, {"transaction_rows": -1}, {"batch_rows": 2.5}):
             with pytest.raises(WrongValue, match=next(iter(options))):
                 WriterSource(table, engine, **options)
+
+
+class TestServersThatTakeNothing:
+    @pytest.fixture(params=["postgresql", "mariadb"])
+    def database(self, request: pytest.FixtureRequest) -> Iterator[sa.URL]:
+        url = sa.make_url(request.getfixturevalue(request.param).url)
+        yield url
+        engine = sa.create_engine(url, poolclass=sa.NullPool)
+        sa.Table("t", sa.MetaData(), autoload_with=engine).drop(engine)
+
+    def with_setting(self, url: sa.URL, postgresql: str, mariadb: str) -> sa.Engine:
+        if url.get_backend_name() == "postgresql":
+            options = {"options": f"-c {postgresql}"}
+        else:
+            options = {"init_command": f"SET SESSION {mariadb}"}
+        return sa.create_engine(url, connect_args=options, poolclass=sa.NullPool)
+
+    def refused(self, table: sa.Table, engine: sa.Engine, match: str) -> None:
+        """Both ways to write say so; what is passed on was committed, and nothing else is there."""
+        before = ids(table, engine)
+        changed = Message({"id": [0, 1000], "x": torch.zeros(2), "word": ["a", "b"]})
+        with pytest.raises(NotWritten, match=match):
+            WriterSource(table, engine, inputs=MessageSource(changed)).drain()
+        with pytest.raises(NotWritten, match=match):
+            TableSource(table, engine).upsert(changed)
+        assert ids(table, engine) == before
+
+    def test_where_it_may_only_be_read(self, database, engine):
+        table = create_table("t", numbered(3), engine)
+        read_only = "default_transaction_read_only=on", "TRANSACTION READ ONLY"
+        self.refused(table, self.with_setting(database, *read_only), "may only be read")
+
+    def test_where_another_holds_the_rows(self, database, engine):
+        table = create_table("t", numbered(3), engine)
+        WriterSource(table, engine, inputs=MessageSource(numbered(3))).drain()
+        impatient = "lock_timeout=50", "innodb_lock_wait_timeout = 1"
+        with engine.connect() as other, other.begin():
+            other.execute(table.update().values(word="held"))
+            self.refused(table, self.with_setting(database, *impatient), "Another process is")
+
+    def test_where_there_is_no_room(self, database, engine):
+        """A table in memory is the one of which a server can be told how large it may be."""
+        if engine.dialect.name == "postgresql":  # it has none
+            create_table("t", numbered(3), engine)
+            return
+        columns = sa.Column("id", sa.Integer, primary_key=True), sa.Column("x", sa.CHAR(255))
+        table = sa.Table("t", sa.MetaData(), *columns, mariadb_engine="MEMORY")
+        small = self.with_setting(database, "", "max_heap_table_size = 16384")
+        table.create(small)
+        rows = Message({"id": np.arange(1000), "x": ["x" * 255] * 1000})
+        writer = MessageSource(rows) >> BatchingSource(10) >> WriterSource(table, small)
+        with pytest.raises(NotWritten, match="is full.*Make room"):
+            writer.drain()
 
 
 @pytest.fixture
