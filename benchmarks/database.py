@@ -192,6 +192,9 @@ def inserting(database: Database, values: dict[str, Any], rows: list[tuple[Any, 
 
     ways: Ways = {
         "driver by hand, executemany of tuples": timed(lambda: database.insert("written", rows)),
+        f"the same, {CHUNK:,} a transaction": timed(
+            lambda: database.insert("written", rows, commits=True)
+        ),
         "Fireworks, TableSource.insert": timed(table_source),
         f"Fireworks, WriterSource, {CHUNK:,} a transaction": timed(writer_source),
         "DataFrame.to_sql, multi (a tenth of the rows, times ten)": timed(in_pandas, PANDAS_PART),
@@ -199,6 +202,9 @@ def inserting(database: Database, values: dict[str, Any], rows: list[tuple[Any, 
     if isinstance(database, PostgreSQL):
         ways["driver by hand, COPY of tuples in binary"] = timed(
             lambda: database.copy("written", rows)
+        )
+        ways[f"COPY of tuples, {CHUNK:,} a transaction"] = timed(
+            lambda: database.copy("written", rows, commits=True)
         )
     return ways
 

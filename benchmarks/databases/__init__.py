@@ -62,13 +62,15 @@ class Database(ABC):
         connection.commit()
         connection.close()
 
-    def insert(self, table: str, rows: Rows) -> None:
-        """Insert rows with ``executemany``, in one transaction."""
+    def insert(self, table: str, rows: Rows, *, commits: bool = False) -> None:
+        """Insert rows with ``executemany``; ``commits`` after every chunk, else at the end."""
         connection = self.connect()
         cursor = connection.cursor()
         sql = f"INSERT INTO {table} ({LISTED}) VALUES ({self.marks})"
         for start in range(0, len(rows), CHUNK):
             cursor.executemany(sql, rows[start : start + CHUNK])
+            if commits:
+                connection.commit()
         connection.commit()
         connection.close()
 
@@ -146,16 +148,17 @@ class PostgreSQL(Database):
         sql = f"SELECT {LISTED} FROM rows WHERE id = ANY(%s)"
         return cursor.execute(sql, (keys,), binary=True).fetchall()
 
-    def copy(self, table: str, rows: Rows) -> None:
-        """Insert rows with COPY in binary, in one transaction."""
-        with (
-            self.connect() as connection,
-            connection.cursor() as cursor,
-            cursor.copy(f"COPY {table} ({LISTED}) FROM STDIN (FORMAT BINARY)") as copy,
-        ):
-            copy.set_types(["int8", "int8", "float8", "bool", "text", "timestamp"])
-            for row in rows:
-                copy.write_row(row)
+    def copy(self, table: str, rows: Rows, *, commits: bool = False) -> None:
+        """Insert rows with COPY in binary; ``commits`` after every chunk, else at the end."""
+        at_once = CHUNK if commits else len(rows)
+        sql = f"COPY {table} ({LISTED}) FROM STDIN (FORMAT BINARY)"
+        with self.connect() as connection, connection.cursor() as cursor:
+            for start in range(0, len(rows), at_once):
+                with cursor.copy(sql) as copy:
+                    copy.set_types(["int8", "int8", "float8", "bool", "text", "timestamp"])
+                    for row in rows[start : start + at_once]:
+                        copy.write_row(row)
+                connection.commit()
 
     def close(self) -> None:
         self._server.remove()
@@ -202,8 +205,8 @@ class MariaDB(Database):
     def make(self, table: str) -> None:
         super().make(f"`{table}`")
 
-    def insert(self, table: str, rows: Rows) -> None:
-        super().insert(f"`{table}`", rows)
+    def insert(self, table: str, rows: Rows, *, commits: bool = False) -> None:
+        super().insert(f"`{table}`", rows, commits=commits)
 
     def close(self) -> None:
         self._server.remove()
