@@ -1,6 +1,7 @@
 """Sweeps against a bare fork server, Ray Tune, Syne Tune, Optuna, joblib and process pools.
 
 Ray Tune and Syne Tune take part where they are installed; they are not in the extra ``bench``.
+TUNERS_PYTHON names an interpreter that has them, where this one has not (see sweeps/peers.py).
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import optuna
 from sweeps.bare import BareForkServer
-from sweeps.peers import compute, installed
+from sweeps.peers import Elsewhere, Peer, compute, installed
 from timing import describe_machine, options
 from timing.rounds import interleaved, table
 
@@ -105,15 +105,36 @@ def isolated_and_warm(root: Path, short: bool) -> None:
         trivial_trials(root, rounds=3 if short else 9, trials=20 if short else 60, slots=slots)
 
 
+@contextmanager
+def all_peers() -> Iterator[dict[str, Peer]]:
+    """The peers that are installed here, or where TUNERS_PYTHON says."""
+    python = os.environ.get("TUNERS_PYTHON")
+    if python is None:
+        yield installed()
+        return
+    elsewhere = Elsewhere(python)
+    try:
+        yield {**installed(), **elsewhere.peers}
+    finally:
+        elsewhere.close()
+
+
 def peers(root: Path, short: bool) -> None:
     """The same of the others, a few trials each; Ray's and joblib's processes are warm by then."""
     trials = 4 if short else 12
-    with sweeps(root, isolated={"train": trivial}, spawn={"train": trivial, "isolation": "spawn"},
-                warm={"train": trivial, "isolation": "warm"}) as ours:  # fmt: skip
+    with (
+        all_peers() as others,
+        sweeps(
+            root,
+            isolated={"train": trivial},
+            spawn={"train": trivial, "isolation": "spawn"},
+            warm={"train": trivial, "isolation": "warm"},
+        ) as ours,
+    ):
         ways: dict[str, Callable[[], object]] = {
             f"fireworks, {name}": lambda s=each: s.more(trials) for name, each in ours.items()
         }
-        for name, peer in installed().items():
+        for name, peer in others.items():
             ways[name] = lambda p=peer: p(trials, 0.0)
         for way in ways.values():
             way()
@@ -125,17 +146,20 @@ def peers(root: Path, short: bool) -> None:
 def speed_up(root: Path, short: bool) -> None:
     """Two workers against one, on trials that use the processor for 0.3 s of its time."""
     trials = 6 if short else 20
-    with sweeps(
-        root,
-        one={"train": computing, "workers": 1},
-        two={"train": computing, "workers": 2},
-    ) as ours:
+    with (
+        all_peers() as others,
+        sweeps(
+            root,
+            one={"train": computing, "workers": 1},
+            two={"train": computing, "workers": 2},
+        ) as ours,
+    ):
         ways: dict[str, Callable[[], object]] = {
             "one after the other, no sweep": lambda: [compute(0.3) for _ in range(trials)],
             "fireworks, one worker": lambda: ours["one"].more(trials),
             "fireworks, two workers": lambda: ours["two"].more(trials),
         }
-        for name, peer in installed().items():
+        for name, peer in others.items():
             if not short:
                 ways[name] = lambda p=peer: p(trials, 0.3)
         seconds = interleaved(ways, rounds=2 if short else 5)
@@ -284,13 +308,12 @@ def delays(root: Path, short: bool) -> None:
 
 
 def _versions() -> str:
-    found: list[str] = []
-    for name in ("ray", "syne-tune"):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            found.append(f"{name}: not installed")
-    return ", ".join(found)
+    found: dict[str, str] = {}
+    if python := os.environ.get("TUNERS_PYTHON"):
+        elsewhere = Elsewhere(python)
+        elsewhere.close()
+        found = elsewhere.versions
+    return ", ".join(f"{name} {found.get(name, 'not measured')}" for name in ("ray", "syne-tune"))
 
 
 def main() -> None:

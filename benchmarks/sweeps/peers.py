@@ -1,19 +1,29 @@
 """The same sweeps by Ray Tune, Syne Tune, Optuna, joblib and the standard library.
 
 Each runs so many trials, two at once, of a trial that does nothing or computes for a while.
+
+Ray Tune and Syne Tune pull in much, so they may have an environment of their own:
+
+    python -m venv tuners && tuners/bin/pip install torch "ray[tune]" syne-tune
+    TUNERS_PYTHON=tuners/bin/python python benchmarks/factory.py
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
+import json
 import logging
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import IO, Any
 
 Peer = Callable[[int, float], object]
 
@@ -121,6 +131,7 @@ def syne_tune(trials: int, seconds: float) -> object:
         script = Path(folder, "train.py")
         script.write_text(SYNE_TRIAL)
         os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+        os.environ["SYNETUNE_FOLDER"] = folder
         Tuner(
             trial_backend=LocalBackend(entry_point=str(script)),
             scheduler=RandomSearch({"x": uniform(0, 1), "seconds": seconds}, metrics=["a"]),
@@ -145,3 +156,69 @@ def installed() -> dict[str, Peer]:
     return {
         name: peer for name, (module, peer) in peers.items() if importlib.util.find_spec(module)
     }
+
+
+class Elsewhere:
+    """The peers that another environment has and this one lacks, run there.
+
+    Args:
+        python: Its interpreter.
+
+    Attributes:
+        peers: Each returns the seconds that it took.
+        versions: Of what was found there.
+    """
+
+    def __init__(self, python: str) -> None:
+        self._process = subprocess.Popen(
+            [python, "-m", "sweeps.peers"],
+            cwd=Path(__file__).parents[1],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        names, self.versions = self._answer()
+        self.peers: dict[str, Peer] = {
+            name: lambda trials, seconds, name=name: self._ask(name, trials, seconds)
+            for name in names
+            if name not in installed()
+        }
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def _ask(self, name: str, trials: int, seconds: float) -> float:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([name, trials, seconds]) + "\n")
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
+
+
+def _serve(answers: IO[str]) -> None:
+    """Run the peers that standard input names, and answer with their seconds."""
+    peers = installed()
+    versions = {
+        name: importlib.metadata.version(name)
+        for name in ("ray", "syne-tune")
+        if importlib.util.find_spec(name.replace("-", "_"))
+    }
+    print(json.dumps([list(peers), versions]), file=answers, flush=True)
+    for line in sys.stdin:
+        name, trials, seconds = json.loads(line)
+        began = time.perf_counter()
+        peers[name](trials, seconds)
+        print(json.dumps(time.perf_counter() - began), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    own = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the peers print is no answer
+    _serve(own)
