@@ -16,7 +16,7 @@ from fireworks.record.owner import HEARTBEAT_SECONDS
 from fireworks.record.rewinding import advance
 from fireworks.record.store import Connection, Curve, Store
 
-COMMITTED_WITHIN = 0.095  # seconds after log(), about: of which the commit takes its part
+COMMITTED_WITHIN = 0.09  # seconds after log(), about: of which the commit takes its part
 SHORTEST_PAUSE = 0.05  # seconds, however long commits take: else they would be all that is done
 FULL_QUEUE = 16_384  # log() calls; then the caller commits them itself instead of queueing more
 _CALLS_PER_TRANSACTION = 2_048  # keeps each transaction short for the other processes
