@@ -140,6 +140,8 @@ class Server:
             while self._turn({descriptor for descriptor, _ in poll.poll()}):
                 pass
         self._end()
+        if os.getppid() != self._parent:
+            os._exit(0)  # not by and by: the interpreter takes its time to take itself apart
 
     def _turn(self, ready: set[int]) -> bool:
         if self._wake_read in ready:
