@@ -335,18 +335,20 @@ class MessageCache:
 
     def _make_room(self, store: Store, rows: int) -> None:
         table = self._table
-        if rows <= table.slots:
-            return
-        slots = max(rows, 2 * table.slots, _FIRST_SLOTS)
         capacity = self._capacity(store)
-        if capacity is not None:
-            slots = min(capacity, max(slots, _MOST_AT_ONCE))
-        store.resize(slots)
-        table.resize(slots)
-        self._policy.resize(slots)
-        ordinary = store.fixed and self._rereadable and self._spill is None
-        if ordinary and not self._policy.selective:
-            self._full_at = capacity
+        if rows > store.slots:
+            # What is not written takes no memory yet, and to copy the rows later would.
+            slots = max(rows, 2 * store.slots, _FIRST_SLOTS)
+            if capacity is not None:
+                slots = min(capacity, max(slots, _MOST_AT_ONCE))
+            store.resize(slots)
+        if rows > table.slots:
+            slots = min(store.slots, max(rows, 2 * table.slots, _FIRST_SLOTS))
+            table.resize(slots)
+            self._policy.resize(slots)
+            ordinary = store.fixed and self._rereadable and self._spill is None
+            if ordinary and not self._policy.selective:
+                self._full_at = capacity
 
     def _check_silent(self, plan: Plan, ids: Int64Array) -> None:
         """No row that cannot be read again leaves, or stays out, without a word."""

@@ -6,11 +6,12 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Int64Array = np.ndarray[Any, np.dtype[np.int64]]
 
 ABSENT = -1
-# A table of this many entries takes 32 MB; ids beyond it must be dense to be kept in one.
+# A table of this many entries takes 16 MB; ids beyond it must be dense to be kept in one.
 _SMALL = 1 << 22
 _MOST_PER_ROW = 64
 
@@ -20,12 +21,14 @@ class IdMap:
 
     Row numbers lie in a table, where an array of ids is one gather. Ids that are negative, or so
     large that a table would be mostly empty, lie in a dict.
+
+    Args:
+        dtype: The type that holds the values and one more.
     """
 
-    def __init__(self) -> None:
-        # Entries are values + 1: of a large table of zeros only the pages in use cost time.
-        self._table: Int64Array | None = np.zeros(1024, np.int64)
-        self._dict: dict[int, int] = {}
+    def __init__(self, dtype: type[np.signedinteger[Any]] = np.int32) -> None:
+        self._dtype = dtype
+        self.clear()
 
     def guess(self, ids: Int64Array) -> Int64Array | None:
         """The values of ids that are present, and anything at all for the others; or None.
@@ -38,8 +41,7 @@ class IdMap:
             found = self._table.take(ids)  # negative ids count from the end
         except IndexError:
             return None
-        found -= 1
-        return found
+        return np.subtract(found, 1, dtype=np.int64)
 
     def get(self, ids: Int64Array) -> Int64Array:
         """The values of ids, -1 for those that are absent."""
@@ -50,10 +52,17 @@ class IdMap:
         # Seen as unsigned, a negative id is larger than any table.
         inside = ids.view(np.uint64) < len(table)
         if np.count_nonzero(inside) == len(ids):
-            found = table.take(ids)
-            found -= 1
-            return found
-        return np.where(inside, table.take(np.where(inside, ids, 0)) - 1, ABSENT)
+            return np.subtract(table.take(ids), 1, dtype=np.int64)
+        found = np.subtract(table.take(np.where(inside, ids, 0)), 1, dtype=np.int64)
+        return np.where(inside, found, ABSENT)
+
+    def items(self) -> tuple[Int64Array, Int64Array]:
+        """All ids, in no order, and their values."""
+        if self._table is None:
+            ids, values = list(self._dict), list(self._dict.values())
+            return np.array(ids, np.int64), np.array(values, np.int64)
+        present = self._table.nonzero()[0]
+        return present, np.subtract(self._table[present], 1, dtype=np.int64)
 
     def set(self, ids: Int64Array, values: Int64Array) -> None:
         """Give ids, each at most once, their values."""
@@ -85,18 +94,20 @@ class IdMap:
 
     def clear(self) -> None:
         """Forget all ids."""
-        self.__init__()
+        # Entries are values + 1: of a large table of zeros only the pages in use cost time.
+        self._table: NDArray[np.signedinteger[Any]] | None = np.zeros(1024, self._dtype)
+        self._dict: dict[int, int] = {}
 
     def _grow(self, highest: int, more: int) -> None:
         table = self._table
         assert table is not None
         size = 1 << highest.bit_length()
-        present = table.nonzero()[0]
-        if size > max(_SMALL, _MOST_PER_ROW * (len(present) + more)):
-            values = table[present] - 1
-            self._dict = dict(zip(present.tolist(), values.tolist(), strict=True))
+        present = np.count_nonzero(table)
+        if size > max(_SMALL, _MOST_PER_ROW * (present + more)):
+            ids, values = self.items()
+            self._dict = dict(zip(ids.tolist(), values.tolist(), strict=True))
             self._table = None
             return
-        larger = np.zeros(size, np.int64)
+        larger = np.zeros(size, self._dtype)
         larger[: len(table)] = table
         self._table = larger

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
+import threading
+import time
+
 import numpy as np
+import pytest
 
 from fireworks import Message, Source
 from fireworks.sources import BatchingSource, CachingSource, SamplerSource, ShufflerSource
@@ -43,19 +49,23 @@ class Listening(Counted):
 
 def belady(asked):
     """Hits of a cache that always keeps the rows whose next use is nearest."""
-    held, hits = {}, 0
-    later = {row: np.flatnonzero(asked == row).tolist()[::-1] for row in set(asked.tolist())}
-    for place, row in enumerate(asked.tolist()):
-        later[row].pop()
-        use = later[row][-1] if later[row] else 10**9 + place
-        hits += row in held
-        if row in held or len(held) < HELD:
-            held[row] = use
-            continue
-        last = max(held, key=held.__getitem__)
-        if held[last] > use:
-            del held[last]
-            held[row] = use
+    following, seen = np.empty(len(asked), np.int64), {}
+    for place in range(len(asked) - 1, -1, -1):
+        row = int(asked[place])
+        following[place] = seen.get(row, 2 * len(asked) + place)
+        seen[row] = place
+    held, furthest, hits = {}, [], 0
+    for row, use in zip(asked.tolist(), following.tolist(), strict=True):
+        if row in held:
+            hits += 1
+        elif len(held) == HELD:
+            while held.get(furthest[0][1]) != -furthest[0][0]:  # used since
+                heapq.heappop(furthest)
+            if -furthest[0][0] <= use:
+                continue
+            del held[heapq.heappop(furthest)[1]]
+        held[row] = use
+        heapq.heappush(furthest, (-use, row))
     return hits
 
 
@@ -63,32 +73,66 @@ def read(batches, epochs):
     return np.concatenate([batch.array("i") for _ in range(epochs) for batch in batches])
 
 
-def test_reshuffled_epochs_hit_what_was_kept():
+# One batch is read ahead beside a full cache where it is small (20), and none where it is not (50).
+@pytest.mark.parametrize("batch", [20, 50])
+@pytest.mark.parametrize("policy", ["keep", "forecast"])
+def test_reshuffled_epochs_hit_as_often_as_the_best_cache(policy, batch):
     top = Counted()
-    batches = top >> CachingSource(max_rows=HELD) >> ShufflerSource(0) >> BatchingSource(BATCH)
+    cache = top >> CachingSource(max_rows=HELD, policy=policy)
+    batches = cache >> ShufflerSource(0) >> BatchingSource(batch)
     asked = read(batches, 4)
     hits = len(asked) - top.rows_read
-    assert hits == 3 * HELD == belady(asked)
+    assert belady(asked) == 3 * HELD
+    assert 0.99 * 3 * HELD <= hits <= 3 * HELD
     assert (batches.cached.hits, batches.cached.misses) == (hits, top.rows_read)
 
 
-def test_forecasts_of_weighted_draws_come_near_to_the_best():
-    weights = np.exp(np.random.default_rng(0).normal(size=ROWS))
+@pytest.mark.parametrize("sigma", [1, 2])
+def test_forecasts_of_weighted_draws_come_near_to_the_best(sigma):
+    weights = np.exp(sigma * np.random.default_rng(0).normal(size=ROWS))
     top = Counted()
     cache = top >> CachingSource(max_rows=HELD, policy="forecast")
     asked = read(cache >> SamplerSource(weights, seed=0) >> BatchingSource(BATCH), 3)
-    assert len(asked) - top.rows_read >= 0.93 * belady(asked)
+    assert len(asked) - top.rows_read >= 0.95 * belady(asked)
 
 
-def test_forecasts_of_a_sampler_that_looks_ahead_come_near_to_the_best():
-    weights = np.exp(np.random.default_rng(0).normal(size=ROWS))
+@pytest.mark.parametrize("sigma", [1, 2])
+def test_forecasts_of_a_sampler_that_looks_ahead_come_near_to_the_best(sigma):
+    weights = np.exp(sigma * np.random.default_rng(0).normal(size=ROWS))
     top = Counted()
     cache = top >> CachingSource(max_rows=HELD, policy="forecast")
     sampler = SamplerSource(
         weights, seed=0, num_draws=3 * ROWS, batch_size=BATCH, lookahead=6 * HELD // BATCH
     )
     asked = read(cache >> sampler, 1)
-    assert len(asked) - top.rows_read >= 0.93 * belady(asked)
+    assert len(asked) - top.rows_read >= 0.95 * belady(asked)
+
+
+class Slow(Counted):
+    """Slow enough for rows to be read ahead of a full cache."""
+
+    def __init__(self):
+        super().__init__()
+        self.ahead = 0
+
+    def read(self, rows):
+        time.sleep(0.001)
+        self.ahead += len(rows) if threading.current_thread().name == "prefetch" else 0
+        return super().read(rows)
+
+
+@pytest.mark.parametrize("policy", ["keep", "forecast"])
+def test_reading_ahead_of_a_full_cache_costs_no_hits(policy):
+    top = Slow()
+    cache = top >> CachingSource(max_rows=HELD, policy=policy)
+    batches = cache >> ShufflerSource(0) >> BatchingSource(BATCH)
+    asked = []
+    for batch in itertools.chain(batches, batches):
+        asked.append(batch.array("i"))
+        time.sleep(0.003)  # a training step
+    asked = np.concatenate(asked)
+    assert len(asked) - top.rows_read >= 0.99 * belady(asked)
+    assert top.ahead > 0.8 * top.rows_read
 
 
 def test_a_row_is_announced_once_for_each_time_it_is_read():

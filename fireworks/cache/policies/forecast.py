@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from fireworks.cache.id_map import ABSENT, IdMap
@@ -12,6 +10,9 @@ from fireworks.cache.policies.queue import SlotQueue
 from fireworks.message.rows import last_of_each
 
 NEVER = np.iinfo(np.int64).max
+
+_LATE = 1 << 16
+"""Uses that others have overtaken by so many are no longer waited for."""
 
 
 class Forecast(Policy):
@@ -27,10 +28,13 @@ class Forecast(Policy):
     def __init__(self) -> None:
         self._next_use = np.empty(0, np.int64)  # by slot: position of the next use, or NEVER
         self._unneeded = SlotQueue()  # the slots whose next use is NEVER, by their last use
-        self._first = IdMap()  # id -> position of its next announced use
-        self._last = IdMap()  # id -> position of its last announced use
-        self._following = np.empty(1024, np.int64)  # position -> the same id's use after it
-        self._clock = 0
+        self._first = IdMap(np.int64)  # id -> position of its next announced use
+        self._last = IdMap(np.int64)  # id -> position of its last announced use
+        # From the position `_base` on, the position of the same id's use after it.
+        self._following = np.empty(1024, np.int64)
+        self._base = 0
+        self._reached = 0  # the highest position whose use has happened
+        self._clock = 0  # positions announced
 
     def resize(self, slots: int) -> None:
         next_use = np.full(slots, NEVER, np.int64)
@@ -59,8 +63,11 @@ class Forecast(Policy):
         # The next announced use of these ids has happened.
         first = self._first.get(ids)
         announced = first != ABSENT
+        if not np.count_nonzero(announced):
+            return
         ids, first = ids[announced], first[announced]
-        after = self._following[first]
+        self._reached = max(self._reached, int(first.max()))
+        after = self._following[first - self._base]
         over = after == NEVER
         self._first.remove(ids[over])
         self._last.remove(ids[over])
@@ -92,11 +99,11 @@ class Forecast(Policy):
         return (needed < self._next_use[slots]) | (self._next_use[slots] == NEVER)
 
     def forecast(self, ids: Int64Array, slots: Int64Array) -> None:
+        if self._clock - self._base + len(ids) > len(self._following):
+            self._forget_passed(len(ids))
         positions = np.arange(self._clock, self._clock + len(ids))
         self._clock += len(ids)
-        while self._clock > len(self._following):
-            self._following = np.concatenate([self._following, np.empty_like(self._following)])
-        self._following[positions] = NEVER
+        self._following[positions - self._base] = NEVER
         while len(ids):
             # Once for the first occurrence of every id, then for the second, …
             _, where = np.unique(ids, return_index=True)
@@ -108,7 +115,7 @@ class Forecast(Policy):
     def _announce(self, ids: Int64Array, slots: Int64Array, positions: Int64Array) -> None:
         last = self._last.get(ids)
         known = last != ABSENT
-        self._following[last[known]] = positions[known]
+        self._following[last[known] - self._base] = positions[known]
         self._first.set(ids[~known], positions[~known])
         self._last.set(ids, positions)
         fresh = ~known & (slots != ABSENT)
@@ -122,6 +129,35 @@ class Forecast(Policy):
         needed = needed[self._next_use[needed] != NEVER]
         self._expect(needed, np.full(len(needed), NEVER))
 
-    def _needed(self, ids: Int64Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _forget_passed(self, more: int) -> None:
+        """Make room for more positions; what was announced and left out is given up by and by.
+
+        Several readers need not keep to the order exactly, but what lies far behind the one that is
+        furthest will not come.
+        """
+        cut = max(self._base, self._reached - _LATE)
+        ids, first = self._first.items()
+        late = first < cut
+        ids, first = ids[late], self._after(first[late], cut)
+        over = first == NEVER
+        self._first.remove(ids[over])
+        self._last.remove(ids[over])
+        self._first.set(ids[~over], first[~over])
+        slots = (self._next_use < cut).nonzero()[0]
+        self._expect(slots, self._after(self._next_use[slots], cut))
+        left = self._following[cut - self._base : self._clock - self._base].copy()
+        needed = len(left) + more
+        if 3 * needed > 2 * len(self._following):  # or this would come again soon
+            self._following = np.empty(2 * needed, np.int64)
+        self._following[: len(left)] = left
+        self._base = cut
+
+    def _after(self, positions: Int64Array, cut: int) -> Int64Array:
+        """The first use from ``cut`` on of the same row, for each position."""
+        while np.count_nonzero(late := positions < cut):
+            positions[late] = self._following[positions[late] - self._base]
+        return positions
+
+    def _needed(self, ids: Int64Array) -> Int64Array:
         first = self._first.get(ids)
         return np.where(first == ABSENT, NEVER, first)
