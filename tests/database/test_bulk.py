@@ -12,10 +12,10 @@ import sqlalchemy as sa
 import torch
 
 from fireworks import Message, create_table
-from fireworks.database import adbc, connect, reading, writing
+from fireworks.database import TableSource, adbc, connect, reading, writing
 from fireworks.database.columns import from_rows, plain
 from fireworks.database.parameters import to_records
-from fireworks.errors import WrongValue
+from fireworks.errors import ColumnNotFound, WrongValue
 
 from .test_types import VECTORS
 
@@ -184,3 +184,120 @@ def test_times_that_are_infinite(database: sa.URL):
                     lambda: reading.read(connection, sa.select(table), columns)):  # fmt: skip
             with pytest.raises(WrongValue, match="infinite"):
                 way()
+
+
+@pytest.mark.parametrize("rows", [1, 16_384, 20_000])
+def test_many_rows_with_missing_cells(engine: sa.Engine, rows: int):
+    """Numbers, which are of one length, between text and NULL, which are not."""
+    ids = np.arange(rows)
+    odd = ids % 2 == 1
+    seen = np.where(odd, np.datetime64("NaT"), np.datetime64("2026-01-01", "us") + ids)
+    message = Message(
+        {
+            "id": ids,
+            "label": pd.array(np.where(odd, None, ids).tolist(), "Int64"),
+            "good": pd.array(np.where(odd, None, ids % 3 == 0).tolist(), "boolean"),
+            "text": pd.array([None if i % 7 == 0 else "é" * (i % 5) for i in ids], "str"),
+            "score": pd.array(np.where(odd, None, ids / 7).tolist(), "Float64"),
+            "seen": seen,
+            "zoned": pd.Series(seen).dt.tz_localize("Europe/Berlin"),
+        }
+    )
+    table = create_table("ways", message, engine)
+    with engine.begin() as connection:
+        writing.insert(connection, table, message)
+        assert through_sqlalchemy(connection, table) == message
+        writing.upsert(connection, table, message[: rows // 2 + 1])
+        assert through_sqlalchemy(connection, table) == message
+
+
+def test_types_that_postgresql_has_beside_those_made_here(database: sa.URL):
+    if database.get_backend_name() != "postgresql":
+        return  # the others have none
+    engine = connect(database)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE t (id SMALLINT PRIMARY KEY, n INTEGER, x REAL, s VARCHAR(9), c CHAR(3), "
+            "at TIMESTAMPTZ, b BYTEA)"
+        )
+    table = sa.Table("t", sa.MetaData(), autoload_with=engine)
+    message = Message(
+        {
+            "id": [-1, 32_767],
+            "n": pd.array([None, -(2**31)], "Int64"),
+            "x": [0.5, np.nan],
+            "s": ["ü", "123456789"],
+            "at": pd.to_datetime(["2026-03-29 01:30", None]).tz_localize("UTC").as_unit("us"),
+            "b": [b"\0\xff", None],
+        }
+    )
+    with engine.begin() as connection:
+        for some in (message, message.assign(c=["abc", "de "])):  # in binary, and as text
+            writing.insert(connection, table, some)
+            found = through_sqlalchemy(connection, table)[some.columns]
+            assert found == some
+            connection.execute(sa.delete(table))
+
+
+class TestUniqueColumnsBesideTheKey:
+    """An upsert never changes a row with another key: MariaDB would, and say nothing."""
+
+    @pytest.fixture
+    def source(self, engine: sa.Engine) -> TableSource:
+        table = sa.Table(
+            "t",
+            sa.MetaData(),
+            sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("mail", sa.String(20), unique=True, server_default="a"),
+            sa.Column("n", sa.Integer),
+        )
+        table.create(engine)
+        with TableSource(table, engine) as source:
+            source.insert({"id": [1, 3], "mail": ["a", "c"], "n": [10, 30]})
+        return source
+
+    @pytest.mark.parametrize(
+        "rows",
+        [
+            {"id": [4], "mail": ["c"], "n": [0]},  # of another row
+            {"id": [1], "mail": ["c"], "n": [0]},  # of another row, for one that is there
+            {"id": [4, 5], "mail": ["d", "d"], "n": [0, 0]},  # of one of these rows
+            {"id": [5]},  # by the column's default
+        ],
+    )
+    def test_are_not_taken_for_it(self, source: TableSource, rows: dict[str, list[Any]]):
+        before = source.query()
+        with pytest.raises(WrongValue, match="none of them was"):
+            source.upsert(rows)
+        source.rollback()
+        assert source.query() == before
+
+    def test_of_a_row_that_gives_it_up_later(self, source: TableSource):
+        """It may be that the rows are refused; else they are there as they were given."""
+        try:
+            source.upsert({"id": [5, 3], "mail": ["c", "e"], "n": [0, 1]})
+            expected = {1: ("a", 10), 3: ("e", 1), 5: ("c", 0)}
+        except WrongValue:
+            expected = {1: ("a", 10), 3: ("c", 30)}
+        source.commit()
+        found = source.query()
+        rows = zip(found["id"], zip(found["mail"], found["n"], strict=True), strict=True)
+        assert dict(rows) == expected
+
+    def test_a_row_that_is_replaced_at_once_harms_none(self, source: TableSource):
+        with source:
+            source.upsert({"id": [4, 4], "mail": ["x", "d"], "n": [0, 2]})
+            source.upsert({"id": [1, 3], "mail": ["b", "c"], "n": [11, 31]})
+        assert source.query()["n"].tolist() == [11, 31, 2]
+        assert source.query()["mail"].tolist() == ["b", "c", "d"]
+
+
+def test_an_upsert_needs_a_key(engine: sa.Engine):
+    described = [sa.Column("a", sa.Integer, unique=True, nullable=False)]
+    table = sa.Table("keyless", sa.MetaData(), *described, sa.Column("n", sa.Integer))
+    table.create(engine)
+    with pytest.raises(WrongValue, match="no primary key.*insert"):
+        TableSource(table, engine).upsert({"a": [1], "n": [1]})
+    table = create_table("rows", Message({"id": [1], "n": [1]}), engine)
+    with pytest.raises(ColumnNotFound, match="needs a column 'id', of its key"):
+        TableSource(table, engine).upsert({"n": [1]})
