@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from fireworks.source.reading import one_step
 from fireworks.source.rings import Laggard
 from fireworks.source.run import RING_SIZE, Run
 from fireworks.source.statistics import Statistics
+
+_PREPARED_TOGETHER = 8
 
 Sinks = Source | Sequence[Source] | Mapping[str, Source]
 
@@ -127,9 +131,20 @@ class Graph:
         return counts
 
     def prepare(self) -> None:
-        """Do all one-time work now, from the top down: scans, fits, vocabularies, indices."""
-        for source in reversed(list(self.nodes.values())):
-            source.prepare()
+        """Do all one-time work now, from the top down: scans, fits, vocabularies, indices.
+
+        Sources of which none reads from another are prepared side by side, in threads.
+
+        Raises:
+            Exception: What the first of them raised, once those begun with it are done.
+        """
+        for together in state.levels(self.nodes.values()):
+            if len(together) == 1:
+                together[0].prepare()
+                continue
+            with ThreadPoolExecutor(min(_PREPARED_TOGETHER, len(together))) as pool:
+                for done in [pool.submit(source.prepare) for source in together]:
+                    done.result()
 
     # -- state ------------------------------------------------------------------------------------
 
@@ -173,7 +188,9 @@ class Graph:
             WrongValue: A source is not deterministic; it is named.
             WrongType, WrongLength: A source broke its contract otherwise.
         """
-        for key, source in reversed(list(self.nodes.items())):
+        keys = {id(source): key for key, source in self.nodes.items()}
+        for source in chain.from_iterable(state.levels(self.nodes.values())):
+            key = keys[id(source)]
             if source.closes_loops:
                 continue
             if not source.indexed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fireworks.errors import StateMismatch, WrongType
@@ -34,6 +34,25 @@ def nodes(*sinks: Source) -> dict[str, Source]:
             key = source.name or f"{type(source).__name__}-{len(found)}"
             found[key if key not in found else f"{key}-{len(found)}"] = source
     return found
+
+
+def levels(sources: Iterable[Source]) -> list[list[Source]]:
+    """Return the sources of a graph from the top down: each level reads from those before it.
+
+    What closes a loop stands at the top, since what it reads lies downstream.
+    """
+    depth: dict[int, int] = {}
+
+    def below(source: Source) -> int:
+        if id(source) not in depth:
+            inputs = () if source.closes_loops else source.inputs.values()
+            depth[id(source)] = max((below(each) + 1 for each in inputs), default=0)
+        return depth[id(source)]
+
+    found: dict[int, list[Source]] = {}
+    for source in sources:
+        found.setdefault(below(source), []).append(source)
+    return [found[level] for level in sorted(found)]
 
 
 def described(graph: Mapping[str, Source]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -15,6 +16,7 @@ from fireworks.errors import StateMismatch, WiringError, WrongType, WrongValue
 from fireworks.sources import (
     BatchingSource,
     CachingSource,
+    ConcatSource,
     FilterSource,
     MessageSource,
     NormalizerSource,
@@ -218,6 +220,53 @@ class TestLooking:
         assert source.indexed
         assert len(source) == 89
         assert normal._learned is not None
+
+
+class TestPreparation:
+    class Meets(Source):
+        """Its preparation goes on when the other's has begun."""
+
+        def __init__(self, barrier: threading.Barrier, **options):
+            self.barrier, self.done = barrier, False
+
+        def transform(self, message):
+            return message
+
+        def prepare(self):
+            if self.input.needs_inputs:
+                assert self.input.done
+            self.barrier.wait(timeout=20)
+            self.done = True
+
+    def test_sources_that_do_not_read_each_other_are_prepared_side_by_side(self):
+        first, second = threading.Barrier(2), threading.Barrier(2)
+        top = rows()
+        left, right = (top >> self.Meets(first) >> self.Meets(second) for _ in range(2))
+        both = ZipSource(inputs={"a": left, "b": right >> Renamed()})
+        Graph(both).prepare()
+        assert left.done
+        assert right.done
+
+    def test_what_is_far_up_one_way_and_near_another_comes_first(self):
+        top = rows() >> FilterSource(lambda message: message["i"] > 10)
+        far = top >> FilterSource(lambda message: message["i"] > 20)
+        both = ConcatSource(inputs={"near": top, "far": far >> Slow()})
+        Graph(both).prepare()
+        assert far.indexed
+        assert len(both) == 89 + 79
+
+    def test_an_error_is_raised_when_what_was_begun_is_done(self):
+        class Fails(Source):
+            def transform(self, message):
+                return message
+
+            def prepare(self):
+                raise OSError("no disk")
+
+        good = rows() >> NormalizerSource("x")
+        with pytest.raises(OSError, match="no disk"):
+            Graph({"bad": rows() >> Fails(), "good": good}).prepare()
+        assert good._learned is not None
 
 
 def test_a_users_stream_with_an_input_follows_the_epochs():

@@ -43,16 +43,17 @@ def rows(num_rows: int = 23, first: int = 0, column: str = "i") -> MessageSource
 
 
 class Stream(Source):
-    """A stream with positions, in chunks of 4 rows."""
+    """A stream with positions, in chunks of a few rows."""
 
-    def __init__(self, num_rows: int = 23, first: int = 0):
+    def __init__(self, num_rows: int = 23, first: int = 0, chunk_rows: int = 4):
         self.first = first
+        self.chunk_rows = chunk_rows
         self.end = first + num_rows
 
     def stream(self, start: int | None = None) -> Iterator[tuple[Message, int]]:
         at = self.first if start is None else start
         while at < self.end:
-            stop = min(at + 4, self.end)
+            stop = min(at + self.chunk_rows, self.end)
             numbers = np.arange(at, stop)
             yield Message({"i": numbers, "x_i": torch.as_tensor(numbers).float() ** 2}), stop
             at = stop

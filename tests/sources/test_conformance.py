@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -175,29 +176,34 @@ class TestState:
             (rows(7, column="other") >> BatchingSource(2)).load_state_dict(source.state_dict())
 
     def test_in_a_fresh_process(self):
-        states = {}
+        tasks, expected = [], []
         for key, make in ALL.items():
+            undisturbed = make()
+            first, second = items(undisturbed), items(undisturbed)
             source = make()
-            one_pass = iter(source)
-            next(one_pass)
-            kept = source.state_rows()
-            states[key] = (json.dumps(source.state_dict()), pickle.dumps(kept))
-        tasks = pickle.dumps([(key, *state) for key, state in states.items()])
+            # Behind the first item of an epoch, the last one, and the first of the next epoch.
+            wanted = {1: first[1:], len(first): [], len(first) + 1: second[1:]}
+            epochs = chain(source, source)
+            for step, _ in zip(range(1, len(first) + 2), epochs, strict=False):
+                if step in wanted:
+                    state = json.dumps(source.state_dict()), pickle.dumps(source.state_rows())
+                    tasks.append((key, *state))
+                    expected.append((key, wanted[step]))
         program = "from tests.sources.test_conformance import resume_all; resume_all()"
         done = subprocess.run(
             [sys.executable, "-c", program],
-            input=tasks,
+            input=pickle.dumps(tasks),
             stdout=subprocess.PIPE,
             cwd=ROOT,
             check=True,
         )
         resumed = pickle.loads(done.stdout)
-        for key, found in zip(states, resumed, strict=True):
-            assert found == items(ALL[key]())[1:], key
+        for (key, wanted), found in zip(expected, resumed, strict=True):
+            assert found == wanted, key
 
 
 def resume_all() -> None:
-    """Go on with every source where another process has stopped; runs in a process of its own."""
+    """Go on with sources where another process has stopped; runs in a process of its own."""
     found = []
     for key, state, kept in pickle.load(sys.stdin.buffer):
         source = ALL[key]()

@@ -161,14 +161,12 @@ def test_reads_iteration_and_resume_agree_with_plain_lists(data):
 def training_graph() -> Source:
     """Shuffle, cache, filter, mix and batch."""
     left = rows(700) >> CachingSource(max_rows=200) >> ShufflerSource(1)
-    right = Stream(300, first=1000) >> FilterSource(even)
+    right = Stream(300, first=1000, chunk_rows=25) >> FilterSource(even)
     mixed = MixSource({"l": 3, "r": 1}, seed=5, stop="all", inputs={"l": left, "r": right})
     return mixed >> BatchingSource(32)
 
 
 def test_a_thousand_random_stops_lose_and_repeat_no_row():
-    undisturbed = training_graph()
-    expected = [value for _ in range(40) for value in numbers(undisturbed)]
     generator = np.random.default_rng(0)
     seen: list[int] = []
     state = None
@@ -184,7 +182,9 @@ def test_a_thousand_random_stops_lose_and_repeat_no_row():
                 batch = next(one_pass)
             seen += batch["i"].tolist()
             state = json.dumps(source.state_dict())
-        if len(seen) >= len(expected):
-            break
-    assert len(seen) > 20_000
+    undisturbed = training_graph()
+    expected: list[int] = []
+    while len(expected) < len(seen):
+        expected += numbers(undisturbed)
+    assert len(seen) > 50_000
     assert seen == expected[: len(seen)]
