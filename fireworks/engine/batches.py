@@ -14,6 +14,9 @@ from fireworks.message import Message
 Inputs = str | Sequence[str] | Mapping[str, str] | Callable[[Any], Any]
 """Columns for positional arguments, columns by argument name, or a function of the batch."""
 
+Target = str | Callable[[Any], Any]
+"""A column, or a function of the batch."""
+
 
 def choose_device(device: str | torch.device) -> torch.device:
     """Return the device named; ``"auto"`` is CUDA where there is one, else the CPU.
@@ -44,9 +47,16 @@ def column(batch: Any, name: str, device: torch.device) -> torch.Tensor:
         WrongType: The column cannot become a tensor, or the batch has no columns.
     """
     if not isinstance(batch, Message) and not isinstance(batch, Mapping):
+        kind = type(batch).__name__
         raise WrongType(
-            f"A batch is a Message or a dict of tensors, not {type(batch).__name__}. "
-            "Give inputs= as a function to take anything else apart."
+            f"A batch is a Message or a dict of tensors, not {kind}. "
+            + (
+                "Iterating a Message gives the names of its columns: make batches of it, "
+                "MessageSource(rows) >> BatchingSource(32)."
+                if isinstance(batch, str)
+                else "Take anything else apart by functions: inputs=lambda batch: batch[0], "
+                "target=lambda batch: batch[1]."
+            )
         )
     if name not in batch:
         known = cast("Mapping[str, object]", batch).keys()
@@ -62,6 +72,16 @@ def column(batch: Any, name: str, device: torch.device) -> torch.Tensor:
     if not isinstance(values, torch.Tensor):
         raise WrongType(f"The column {name!r} is no tensor but {type(values).__name__}.")
     return values.to(device, non_blocking=True)
+
+
+def target_of(batch: Any, target: Target, device: torch.device) -> Any:
+    """Return what of a batch the output is compared with, tensors on a device.
+
+    Raises:
+        ColumnNotFound: The batch has no such column; the nearest name is offered.
+        WrongType: The column cannot become a tensor, or the batch has no columns.
+    """
+    return _move(target(batch), device) if callable(target) else column(batch, target, device)
 
 
 class ModelInputs:
@@ -101,12 +121,11 @@ class ModelInputs:
             return model(*(column(batch, name, self._device) for name in wanted))
         given = wanted(batch)
         if isinstance(given, Mapping):
-            return model(**{key: self._move(each) for key, each in given.items()})
+            return model(**{key: _move(each, self._device) for key, each in given.items()})
         if isinstance(given, tuple):
-            return model(*map(self._move, given))
-        return model(self._move(given))
+            return model(*(_move(each, self._device) for each in given))
+        return model(_move(given, self._device))
 
-    def _move(self, value: Any) -> Any:
-        if isinstance(value, torch.Tensor):
-            return value.to(self._device, non_blocking=True)
-        return value
+
+def _move(value: Any, device: torch.device) -> Any:
+    return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value

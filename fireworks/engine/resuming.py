@@ -174,6 +174,7 @@ class _Restorer:
             handle.remove()
             restore()
 
+        run.__qualname__ = "resume"  # as an error names it
         handle = self._trainer.add_event_handler(event, run)
         if first:
             events: Any = self._trainer._event_handlers  # pyright: ignore[reportPrivateUsage]

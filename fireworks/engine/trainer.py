@@ -12,7 +12,7 @@ from ignite.metrics import Metric
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from fireworks.engine.batches import Inputs, ModelInputs, choose_device, column
+from fireworks.engine.batches import Inputs, ModelInputs, Target, choose_device, target_of
 from fireworks.engine.data_length import DataLength
 from fireworks.engine.devices import explain_devices, move_model
 from fireworks.engine.gradients import GRADIENTS, Gradients
@@ -32,7 +32,7 @@ def create_trainer(
     loss: Callable[..., torch.Tensor] | None = None,
     *,
     inputs: Inputs | None = None,
-    target: str | None = None,
+    target: Target | None = None,
     device: str | torch.device = "auto",
     update: UserUpdate | None = None,
     amp: Amp = False,
@@ -64,7 +64,8 @@ def create_trainer(
         loss: Takes the model's output and the target column; returns a scalar tensor.
         inputs: The columns that the model gets: names for positional arguments, a dict from
             argument names to columns, or a function of the batch.
-        target: The column that ``loss`` gets second; without one, it gets the output alone.
+        target: The column that ``loss`` gets second, or a function of the batch that returns it;
+            without one, it gets the output alone.
         device: Where to train; ``"auto"`` is CUDA where there is one, else the CPU.
         update: A function ``(engine, batch) -> output`` that does all of a step by itself, training
             mode and ``zero_grad`` included; the options from ``loss`` to ``clip_value`` and
@@ -130,6 +131,11 @@ def create_trainer(
                 "Several optimizers need update=, a function (engine, batch) -> output that says "
                 "which steps when."
             )
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise WrongValue(
+                "LBFGS computes the loss several times in a step: it needs update=, a function "
+                "(engine, batch) -> output that calls optimizer.step(closure)."
+            )
         for name, value in {"accumulate": accumulate, "clip_norm": clip_norm}.items():
             if value is not None and value <= 0:
                 raise WrongValue(f"{name} must be positive; it is {value!r}.")
@@ -171,7 +177,7 @@ def create_evaluator(
     *,
     metrics: Mapping[str, Metric] | None = None,
     inputs: Inputs,
-    target: str | None = None,
+    target: Target | None = None,
     device: str | torch.device = "auto",
     amp: Amp = False,
 ) -> Engine:
@@ -181,7 +187,7 @@ def create_evaluator(
         model: The model; it is moved to the device.
         metrics: Ignite metrics by name; they are attached and get ``(output, target)``.
         inputs: The columns that the model gets, as in `create_trainer`.
-        target: The column that the metrics compare with.
+        target: The column that the metrics compare with, or a function of the batch.
         device: Where to compute; ``"auto"`` is CUDA where there is one, else the CPU.
         amp: Mixed precision, as in `create_trainer`.
 
@@ -208,7 +214,7 @@ def create_evaluator(
             explain_devices(error, model, model_inputs.columns, where)
             note_layer(error, model)
             raise
-        return output if target is None else (output, column(batch, target, where))
+        return output if target is None else (output, target_of(batch, target, where))
 
     evaluator = Engine(step)
     for name, metric in (metrics or {}).items():

@@ -10,7 +10,7 @@ import torch
 from ignite.engine import Engine
 from torch import nn
 
-from fireworks.engine.batches import ModelInputs, column
+from fireworks.engine.batches import ModelInputs, Target, target_of
 from fireworks.engine.devices import explain_devices
 from fireworks.engine.gradients import Gradients
 from fireworks.engine.layers import note_layer
@@ -48,7 +48,7 @@ class Update:
         optimizer: Takes a step each ``accumulate`` iterations.
         loss: Takes the output and the target; returns a scalar tensor.
         inputs: What of a batch goes to the model.
-        target: The column that ``loss`` gets second, or None.
+        target: What of a batch ``loss`` gets second, or None.
         device: Where the target shall be.
         precision: The number format.
         accumulate: Iterations whose gradients make one step.
@@ -68,7 +68,7 @@ class Update:
         optimizer: torch.optim.Optimizer,
         loss: Callable[..., torch.Tensor],
         inputs: ModelInputs,
-        target: str | None,
+        target: Target | None,
         device: torch.device,
         precision: Precision,
         *,
@@ -132,14 +132,15 @@ class Update:
     def _compare(self, output: Any, batch: Any) -> torch.Tensor:
         if self._target is None:
             return self._loss(output)
-        target = column(batch, self._target, self._device)
+        target = target_of(batch, self._target, self._device)
         try:
             return self._loss(output, target)
         except (RuntimeError, ValueError) as error:
-            if isinstance(output, torch.Tensor):
+            if isinstance(output, torch.Tensor) and isinstance(target, torch.Tensor):
+                name = f" {self._target!r}" if isinstance(self._target, str) else ""
                 error.add_note(
                     f"The loss got the model's output of shape {tuple(output.shape)}, "
-                    f"{output.dtype}, and the target {self._target!r} of shape "
+                    f"{output.dtype}, and the target{name} of shape "
                     f"{tuple(target.shape)}, {target.dtype}."
                 )
             raise

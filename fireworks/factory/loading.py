@@ -48,6 +48,7 @@ def load_model(
         WrongValue: The trial has no checkpoint, or ``train`` attaches no trainer.
     """
     from fireworks.engine import read_state
+    from fireworks.engine.part_states import load_part_states
 
     folders = earlier_folders(run, record.number, record.attempts)
     path = next((each.path for folder in folders for each in list_checkpoints(folder)), None)
@@ -71,8 +72,8 @@ def load_model(
         except ModelMade as made:
             saved = read_state(path)["parts"]
             models = {name: part for name, part in made.parts.items() if name.startswith("model")}
-            for name, model in models.items():
-                model.load_state_dict(saved[name])
+            load_part_states(models, {name: saved[name] for name in models if name in saved})
+            for model in models.values():
                 model.eval()
             return models.get("model", models)
     raise WrongValue(

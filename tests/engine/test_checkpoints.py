@@ -193,6 +193,22 @@ def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
         read_state(path)
 
 
+def test_strides_are_kept(experiment):
+    """Sums over a tensor are of another order where they differ."""
+    model = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    engine = create_trainer(model, optimizer, lambda out, y: out.mean(), **COLUMNS, accumulate=4)
+    saver = Checkpointer(experiment).attach(engine)
+    engine.run([{"x": torch.randn(2, 3, 5, 5), "label": torch.zeros(2)}] * 6)
+    assert saver.last is not None
+    parts = read_state(saver.last)["parts"]
+    own = model.weight.stride()
+    assert own != model.weight.contiguous().stride()
+    assert parts["model"]["weight"].stride() == own
+    assert parts["gradients"]["optimizer/0/0"].stride() == model.weight.grad.stride()
+    assert parts["optimizer"]["state"][0]["momentum_buffer"].stride() == own
+
+
 def test_what_a_killed_writer_left_is_cleared(experiment):
     saver = saved_run(experiment)
     assert saver.folder is not None
@@ -276,6 +292,9 @@ class TestBadInput:
         resume(engine, experiment)
         with pytest.raises(StateMismatch, match="seed"):
             engine.run(source(seed=1), max_epochs=3)
+        resume(engine, experiment)
+        with pytest.raises(StateMismatch, match="ShufflerSource|graph"):
+            engine.run(MessageSource(ROWS) >> BatchingSource(8), max_epochs=3)
 
     def test_data_of_another_kind(self, experiment):
         saved_run(experiment)

@@ -237,6 +237,15 @@ class TestBadInput:
         with pytest.raises(WrongValue, match="6 parameters, none of them of the model"):
             self.create(optimizer=torch.optim.SGD(network().parameters(), lr=0.1))
 
+    def test_an_optimizer_of_nothing(self):
+        with pytest.raises(WrongValue, match="The optimizer has 0 parameters"):
+            self.create(optimizer=torch.optim.SGD([{"params": []}], lr=0.1))
+
+    def test_an_optimizer_that_needs_a_closure(self):
+        model = network()
+        with pytest.raises(WrongValue, match=r"LBFGS.*update=.*step\(closure\)"):
+            self.create(model=model, optimizer=torch.optim.LBFGS(model.parameters()))
+
     def test_shapes_that_do_not_fit_name_the_layer(self):
         rows = Message({"x": torch.randn(4, 5), "label": torch.arange(4) % 2})
         with pytest.raises(RuntimeError, match="4x5 and 3x4") as caught:

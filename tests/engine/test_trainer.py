@@ -16,7 +16,7 @@ from ignite.metrics import Accuracy, Loss
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from fireworks import Message, create_evaluator, create_trainer
 from fireworks.errors import ColumnNotFound, EngineError, WrongType, WrongValue
@@ -169,6 +169,22 @@ class TestTraining:
         trainer.run(DataLoader(rows, batch_size=4), max_epochs=2)
         assert trainer.state.iteration == 6
 
+    def test_batches_that_are_tuples_are_taken_apart_by_functions(self):
+        rows, parts = points(), {"inputs": lambda batch: batch[0], "target": lambda batch: batch[1]}
+        data = DataLoader(TensorDataset(rows["x"], rows.tensors()["label"]), batch_size=16)
+        ours, same, accuracies = model(), model(), []
+        for network, batches, options in (
+            (ours, data, parts),
+            (same, MessageSource(rows) >> BatchingSource(16), {"inputs": "x", "target": "label"}),
+        ):
+            optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+            create_trainer(network, optimizer, cross_entropy, **options).run(batches)
+            evaluator = create_evaluator(network, metrics={"accuracy": Accuracy()}, **options)
+            evaluator.run(batches)
+            accuracies.append(evaluator.state.metrics["accuracy"])
+        assert torch.equal(ours.weight, same.weight)
+        assert accuracies[0] == accuracies[1]
+
     def test_a_stream_of_unknown_length(self):
         network = model()
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
@@ -226,8 +242,10 @@ class TestBadInput:
             self.trainer().run([{"x": [1, 2]}])
 
     def test_a_batch_without_columns(self):
-        with pytest.raises(WrongType, match="not list"):
+        with pytest.raises(WrongType, match=r"not list.*inputs=lambda batch: batch\[0\]"):
             self.trainer().run([[torch.ones(1, 3)]])
+        with pytest.raises(WrongType, match="not str.*>> BatchingSource"):
+            self.trainer().run(points())
 
     def test_no_inputs(self):
         with pytest.raises(WrongValue, match="names no column"):
