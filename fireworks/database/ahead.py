@@ -10,7 +10,7 @@ import numpy as np
 from fireworks.message import Message
 from fireworks.source import Rows
 
-_ROWS = 8_192
+_ROWS = 16_384
 """Rows that are read together: beside them a statement costs little."""
 
 _PART = 8

@@ -47,7 +47,7 @@ def read(
         columns: What each selected column is.
 
     Raises:
-        WrongValue: A time lies outside of what a Message can hold.
+        WrongValue: A value is of another kind than declared.
         psycopg.Error: The server refused, or the connection was lost.
     """
     raw: Any = connection.connection.dbapi_connection

@@ -16,7 +16,7 @@ from fireworks.database.cells import from_driver, sends_binary
 from fireworks.database.columns import from_rows, plain, transposed
 from fireworks.message import Message
 
-_PARAMETERS = 8_192
+_PARAMETERS = 16_384
 """Bound parameters a statement; SQLite takes 32,766, others more."""
 
 Columns = Sequence[sa.Column[Any]]
