@@ -196,7 +196,7 @@ class MessageCache:
             absent = wanted[~present]
             self._misses += len(absent)
             if len(absent):
-                self._policy.missed(np.unique(absent))
+                self._policy.missed(absent)
             return rows, present
 
     def fetch(self, ids: Any, read: Callable[[Int64Array], Message]) -> Message:

@@ -156,7 +156,7 @@ class Forecast(LRU):
 
     def used(self, ids: list[int]) -> None:
         super().used(ids)
-        for each in dict.fromkeys(ids):
+        for each in ids:
             if each in self.future:
                 self.future.remove(each)
 

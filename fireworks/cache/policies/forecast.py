@@ -46,11 +46,11 @@ class Forecast(Policy):
         self._expect(slots, self._needed(ids))
 
     def read(self, slots: Int64Array, ids: Int64Array) -> None:
+        self.missed(ids)
         last = last_of_each(ids)
         if last is not None:
             last.sort()
             slots, ids = slots[last], ids[last]
-        self.missed(ids)
         self._expect(slots, self._needed(ids))
 
     def _expect(self, slots: Int64Array, uses: Int64Array) -> None:
@@ -60,18 +60,25 @@ class Forecast(Policy):
         self._unneeded.stamp(slots[unneeded])
 
     def missed(self, ids: Int64Array) -> None:
-        # The next announced use of these ids has happened.
+        # As many of the next announced uses of these ids have happened as they occur here.
+        ids, times = np.unique(ids, return_counts=True)
         first = self._first.get(ids)
         announced = first != ABSENT
         if not np.count_nonzero(announced):
             return
-        ids, first = ids[announced], first[announced]
-        self._reached = max(self._reached, int(first.max()))
-        after = self._following[first - self._base]
-        over = after == NEVER
+        ids, times, following = ids[announced], times[announced], first[announced]
+        while np.count_nonzero(happened := (times > 0) & (following != NEVER)):
+            uses = following[happened]
+            self._reached = max(self._reached, int(uses.max()))
+            following[happened] = self._following[uses - self._base]
+            times -= 1
+        self._set_first(ids, following)
+
+    def _set_first(self, ids: Int64Array, first: Int64Array) -> None:
+        over = first == NEVER
         self._first.remove(ids[over])
         self._last.remove(ids[over])
-        self._first.set(ids[~over], after[~over])
+        self._first.set(ids[~over], first[~over])
 
     def removed(self, slots: Int64Array) -> None:
         self._next_use[slots] = NEVER
@@ -138,11 +145,7 @@ class Forecast(Policy):
         cut = max(self._base, self._reached - _LATE)
         ids, first = self._first.items()
         late = first < cut
-        ids, first = ids[late], self._after(first[late], cut)
-        over = first == NEVER
-        self._first.remove(ids[over])
-        self._last.remove(ids[over])
-        self._first.set(ids[~over], first[~over])
+        self._set_first(ids[late], self._after(first[late], cut))
         slots = (self._next_use < cut).nonzero()[0]
         self._expect(slots, self._after(self._next_use[slots], cut))
         left = self._following[cut - self._base : self._clock - self._base].copy()

@@ -72,7 +72,7 @@ class Policy(ABC):
         return np.ones(len(ids), bool)
 
     def missed(self, ids: Int64Array) -> None:  # noqa: B027 (most ignore it)
-        """Rows were asked for that were not there; each id once."""
+        """Rows were asked for that were not there; an id may occur several times."""
 
     def forecast(self, ids: Int64Array, slots: Int64Array) -> None:  # noqa: B027 (most ignore it)
         """These ids will be read, in this order, after those announced before.
