@@ -17,6 +17,7 @@ from fireworks.sources import (
     FeedbackSource,
     FilterSource,
     MessageSource,
+    MixSource,
     RouterSource,
     SamplerSource,
     ShufflerSource,
@@ -384,3 +385,31 @@ class TestSampler:
         sampler = rows(2) >> SamplerSource([1, 1], seed=0)
         with pytest.raises(WrongType, match="are fixed"):
             sampler.update([0], [2.0])
+
+
+class TestMix:
+    @pytest.mark.parametrize(
+        ("options", "error", "message"),
+        [
+            ({"weights": {"a": -1, "b": 2}}, WrongValue, "numbers from 0"),
+            ({"weights": {"a": 0, "b": 0}}, WrongValue, "not all 0"),
+            ({"weights": {"a": float("nan"), "b": 1}}, WrongValue, "numbers from 0"),
+            ({"weights": {}}, WrongValue, "numbers from 0"),
+            ({"weights": [1, 2]}, WrongType, "name the inputs"),
+            ({"seed": None}, WrongType, "needs a seed"),
+            ({"stop": "last"}, WrongValue, "'first' or 'all'"),
+        ],
+    )
+    def test_bad_options(self, options, error, message):
+        with pytest.raises(error, match=message):
+            MixSource(**{"weights": {"a": 1, "b": 2}, "seed": 0, **options})
+
+    def test_weights_of_other_names_than_the_inputs(self):
+        mixed = MixSource({"a": 1, "c": 1}, seed=0, inputs={"a": rows(), "b": rows()})
+        with pytest.raises(WrongValue, match="'?c'?"):
+            list(mixed)
+
+    def test_rows_come_in_the_proportions_of_the_weights(self):
+        inputs = {"a": rows(4000), "b": rows(4000, first=10_000)}
+        found = numbers(MixSource({"a": 1, "b": 3}, seed=0, inputs=inputs))
+        assert abs(np.mean(np.array(found) >= 10_000) - 0.75) < 0.02
