@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def connect(database: Database, *, create: bool = False) -> sa.Engine:
     """Return an engine for a database.
 
     An engine given is returned as it is. One made here keeps no connections open between uses:
-    nothing is left to close, and forked or threaded readers never share one.
+    nothing is left to close, and forked or threaded readers never share one. For the same URL it
+    is the same engine.
 
     Args:
         database: An SQLAlchemy engine or URL, or the path of a SQLite file.
@@ -61,8 +63,7 @@ def connect(database: Database, *, create: bool = False) -> sa.Engine:
     try:
         url = _url(database)
         _require_driver(url)
-        options = {adbc.OPTION: True}  # whoever knows the URL knows all about it
-        engine = sa.create_engine(url, poolclass=NullPool, execution_options=options)
+        engine = _engine(url)
     except (ArgumentError, NoSuchModuleError, ValueError, TypeError) as error:
         raise WrongValue(
             f"{_shown(database)} is no database: {error}. Give a URL such as "
@@ -84,6 +85,13 @@ def connect(database: Database, *, create: bool = False) -> sa.Engine:
             'create_engine("sqlite://", poolclass=StaticPool).'
         )
     return engine
+
+
+@lru_cache(maxsize=64)
+def _engine(url: sa.URL) -> sa.Engine:
+    """Return the engine of a URL: it knows already what the server is, and SQL that it compiled."""
+    options = {adbc.OPTION: True}  # whoever knows the URL knows all about it
+    return sa.create_engine(url, poolclass=NullPool, execution_options=options)
 
 
 def _url(database: sa.URL | str | Path) -> sa.URL:

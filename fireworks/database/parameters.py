@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
-from fireworks.database.declared import MarkedType, kind_of
+from fireworks.database.declared import MarkedType, SqlType, kind_of
 from fireworks.database.kinds.kind import Cells, Place
 from fireworks.errors import ColumnNotFound, suggest
 from fireworks.message import Message
@@ -79,7 +80,7 @@ def _cells(
     place = Place(
         table=column.table.name,
         column=column.name,
-        declared=_declared(column),
+        declared=_declared(column.type),
         nullable=bool(column.nullable) or numbered,
         dialect="" if dialect is None else dialect.name,
     )
@@ -133,7 +134,7 @@ def bound(cells: Mapping[str, Cells], table: sa.Table, dialect: sa.Dialect) -> l
     return [_bound(each, table.columns[name].type, dialect) for name, each in cells.items()]
 
 
-def _bound(cells: Cells, declared: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> Cells:
+def _bound(cells: Cells, declared: SqlType, dialect: sa.Dialect) -> Cells:
     if isinstance(declared, MarkedType) and not declared.kind.binds:
         declared = declared.kind.holds
     type_ = declared.dialect_impl(dialect)
@@ -159,6 +160,6 @@ def _fills_itself(column: sa.Column[Any]) -> bool:
     )
 
 
-def _declared(column: sa.Column[Any]) -> str:
-    kind = column.type
+@lru_cache(maxsize=1024)  # asked for every column of every batch
+def _declared(kind: SqlType) -> str:
     return kind.kind.name if isinstance(kind, MarkedType) else repr(kind).partition("(")[0]

@@ -356,10 +356,12 @@ class TableSource(Source):
     def upsert(self, rows: Message | Mapping[str, Any]) -> int:
         """Add rows, in the transaction, or change those with the same key; return how many.
 
-        Of a row that is there, the columns that ``rows`` have are changed and no others.
+        The key is the primary key. Of a row that is there, the columns that ``rows`` have are
+        changed and no others; of rows with one key, the last stays.
 
         Raises:
-            As `insert`.
+            As `insert`, and: ColumnNotFound: The rows lack the key. WrongValue: The table has no
+                primary key; or a row has the value of another one in a further unique column.
         """
         return self._write(rows, writing.upsert)
 

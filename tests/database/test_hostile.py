@@ -225,6 +225,14 @@ class TestAddresses:
         with pytest.raises(MissingDependency, match="'oracledb'|'cx_Oracle'"):
             connect("oracle://u@h/d")
 
+    def test_one_url_is_one_engine(self, tmp_path):
+        file = tmp_path / "data.sqlite"
+        engine = connect(file, create=True)
+        create_table("t", Message({"id": [1]}), engine)
+        assert connect(f"sqlite:///{file}") is engine
+        own = sa.create_engine(f"sqlite:///{file}", poolclass=sa.NullPool)
+        assert connect(own) is own
+
     def test_a_folder_as_a_file(self, tmp_path):
         with pytest.raises(DatabaseNotFound, match="no database file"):
             TableSource("rows", tmp_path)

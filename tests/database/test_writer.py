@@ -71,6 +71,16 @@ class TestWriting:
         assert seen == [(4, 12)] * 3 + [(4, 24)] * 3 + [(4, 30), (2, 30)]
         assert len(commits) == 3
 
+    def test_one_connection_serves_a_pass(self, engine):
+        table = create_table("t", numbered(1), engine)
+        opened: list[object] = []
+        sa.event.listen(engine, "connect", lambda connection, _: opened.append(connection))
+        writer = MessageSource(numbered(30)) >> BatchingSource(3) >> WriterSource(table, engine)
+        assert writer.drain() == 30
+        assert len(opened) == 1
+        list(zip(writer, range(2), strict=False))  # a pass that is given up
+        assert len(opened) == 2
+
     def test_a_row_with_the_same_key_is_changed(self, engine):
         table = create_table("t", numbered(5), engine)
         WriterSource(table, engine, inputs=MessageSource(numbered(5))).drain()
