@@ -180,6 +180,7 @@ class MariaDB(Server):
             program("mariadb-install-db"),
             "--no-defaults",
             f"--datadir={self.folder / 'data'}",
+            f"--tmpdir={self.folder}",  # a server that starts deletes the temporary files in it
             "--auth-root-authentication-method=normal",
             "--skip-test-db",
         )
@@ -189,6 +190,7 @@ class MariaDB(Server):
             program("mariadbd"),
             "--no-defaults",
             f"--datadir={self.folder / 'data'}",
+            f"--tmpdir={self.folder}",
             f"--socket={self.folder / 'socket'}",
             f"--pid-file={self.folder / 'pid'}",
             "--bind-address=127.0.0.1",
