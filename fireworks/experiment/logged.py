@@ -62,10 +62,10 @@ class Logged(Contents):
         writer = self._writer
         if writer is None:
             raise self._not_writable("log")
-        if mapping is None:
-            values = more
-        elif type(mapping) is dict and not more:
+        if type(mapping) is dict and not more:
             values = mapping.copy()
+        elif mapping is None:
+            values = more
         else:
             try:
                 values = {**mapping, **more}

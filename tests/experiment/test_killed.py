@@ -40,10 +40,10 @@ def test_what_was_committed_survives_kill_9_at_any_moment(
         path = experiment.path
     chance = random.Random(7)
     step = 0
-    for _ in range(12):
+    for _ in range(4):
         process = python(WRITER, path, step)
         assert process.stdout.readline() == "ready\n"
-        time.sleep(chance.uniform(0.0, 0.25))
+        time.sleep(chance.uniform(0.05, 0.3))
         process.send_signal(signal.SIGKILL)
         committed = max([step, *(int(each) for each in process.stdout)])
         process.wait()
