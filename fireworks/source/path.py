@@ -52,19 +52,16 @@ class Path:
         # A head that reads others looks itself after what these share (see `guarded`).
         self._guards_head = not shared and not source.inputs
         self._read = unguarded(source) if self._guards_head else source.read
-        down = self._steps[::-1]
-        counted = [source, *down] if self._guards_head else down
-        self._tally = Tally([each.statistics for each in counted])
-        # Where rows come into being, from the head down: the source's place among the steps and
-        # among those counted, what changes them, and whose size the result has.
-        self._sized: list[Statistics] = [source.statistics] if self._guards_head else []
-        self._changes: list[tuple[int, int, Change, list[Statistics]]] = []
-        sized = self._sized
+        head = source.statistics if self._guards_head else None
+        self._tally = Tally([head, *(each.statistics for each in self._steps[::-1])])
+        # Where rows are made anew, from the head down: the source's place among the steps, how it
+        # changes them, and whose Messages are of the size that comes of it.
+        self._sized = sized = [] if head is None else [head]
+        self._changes: list[tuple[int, Change, list[Statistics]]] = []
         for place, each in list(enumerate(self._steps))[::-1]:
             if each.changes:
-                number = len(counted) - 1 - place
                 sized = []
-                self._changes.append((place, number, _change_of(each), sized))
+                self._changes.append((place, _change_of(each), sized))
             sized.append(each.statistics)
         self._end = end
         self._first = self._last = 0
@@ -77,20 +74,19 @@ class Path:
         here = slice(start - self._first, stop - self._first)
         rows, tally = self._rows, self._tally
         seconds, reads = tally.seconds, tally.reads
-        place = len(self._steps)
+        place = top = len(self._steps)
         began = before = perf_counter()
         try:
             message = self._read(rows[place][here])
             now = perf_counter()
-            if self._guards_head:
-                seconds[0] += now - began
+            seconds[0] += now - began
             if measures := not reads & (reads + 1):
                 measure(message, self._sized)
-            for place, number, change, sized in self._changes:
+            for place, change, sized in self._changes:
                 before = now
                 message = change(message, rows[place][here])
                 now = perf_counter()
-                seconds[number] += now - before
+                seconds[top - place] += now - before
                 if measures:
                     measure(message, sized)
         except Exception as error:

@@ -101,7 +101,8 @@ class Tally:
     start; a pass has one thread, and settles it at its end.
 
     Args:
-        sources: The sources' statistics, in the order in which rows come by.
+        sources: The sources' statistics, in the order in which rows come by; None for one that
+            counts by itself, and is waited for by the others.
 
     Attributes:
         reads: Messages handed out by each.
@@ -111,12 +112,13 @@ class Tally:
 
     __slots__ = ("_sources", "reads", "rows", "seconds")
 
-    def __init__(self, sources: Sequence[Statistics]) -> None:
+    def __init__(self, sources: Sequence[Statistics | None]) -> None:
         self.reads = self.rows = 0
         self.seconds = [0.0] * len(sources)
-        self._sources = list(sources)
-        for place, each in enumerate(self._sources):
-            each.open(self, place)
+        self._sources = [each for each in sources if each is not None]
+        for place, each in enumerate(sources):
+            if each is not None:
+                each.open(self, place)
 
     def settle(self) -> None:
         """Add the counts to those of each source, for good."""

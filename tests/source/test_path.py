@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 
 import numpy as np
 import pytest
@@ -108,6 +109,21 @@ def test_what_passes_do_counts_while_they_go_and_after():
     below = graph.statistics["BatchingSource-0"]
     assert below.waiting >= spent.seconds
     assert repr(below).startswith("Statistics(reads=4, rows=120, seconds=0.0")
+
+
+def test_who_waits_for_what_several_read():
+    class Slow(Log):
+        def read(self, rows):
+            time.sleep(0.02)
+            return Message({"i": rows})
+
+    top = Slow(20) >> ShufflerSource(0)
+    other = top >> Add()  # the shuffle is read by two: it counts by itself
+    batches = top >> Add() >> BatchingSource(10)
+    list(batches)
+    assert len(other) == 20
+    for below in (batches, batches.input):
+        assert below.statistics.waiting >= 0.04
 
 
 def test_an_error_names_every_source_below_it_and_its_rows():
