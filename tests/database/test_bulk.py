@@ -190,15 +190,19 @@ def test_times_that_are_infinite(database: sa.URL):
 def test_many_rows_with_missing_cells(engine: sa.Engine, rows: int):
     """Numbers, which are of one length, between text and NULL, which are not."""
     ids = np.arange(rows)
-    odd = ids % 2 == 1
-    seen = np.where(odd, np.datetime64("NaT"), np.datetime64("2026-01-01", "us") + ids)
+    seen = np.datetime64("2026-01-01", "us") + ids
+    seen[1::2] = np.datetime64("NaT")
+
+    def with_holes(values: Any) -> list[Any]:
+        return [None if row % 2 else value for row, value in enumerate(values.tolist())]
+
     message = Message(
         {
             "id": ids,
-            "label": pd.array(np.where(odd, None, ids).tolist(), "Int64"),
-            "good": pd.array(np.where(odd, None, ids % 3 == 0).tolist(), "boolean"),
+            "label": pd.array(with_holes(ids), "Int64"),
+            "good": pd.array(with_holes(ids % 3 == 0), "boolean"),
             "text": pd.array([None if i % 7 == 0 else "é" * (i % 5) for i in ids], "str"),
-            "score": pd.array(np.where(odd, None, ids / 7).tolist(), "Float64"),
+            "score": pd.array(with_holes(ids / 7), "Float64"),
             "seen": seen,
             "zoned": pd.Series(seen).dt.tz_localize("Europe/Berlin"),
         }
