@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -36,7 +37,8 @@ def write_state(path: Path, content: Any) -> None:
             finally:
                 os.close(descriptor)
             os.replace(temporary, path)
-        except BaseException:
+        except BaseException as error:
+            _let_go(error)
             temporary.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
@@ -45,6 +47,13 @@ def write_state(path: Path, content: Any) -> None:
             f"The checkpoint {str(path)!r} could not be written: {error}. Make room on the disk; "
             "the checkpoints written before are kept."
         ) from error
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Empty the frames of an error: torch's writer, in one, keeps its file open, the disk full."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -32,7 +33,14 @@ from fireworks import (
     resume,
 )
 from fireworks.engine import PREEMPTED, FireworksEvents, read_state
-from fireworks.errors import DamagedFile, EngineError, StateMismatch, WrongType, WrongValue
+from fireworks.errors import (
+    DamagedFile,
+    EngineError,
+    NotRecorded,
+    StateMismatch,
+    WrongType,
+    WrongValue,
+)
 from fireworks.sources import BatchingSource, MessageSource, ShufflerSource
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -184,6 +192,29 @@ def test_all_damaged_is_an_error(experiment):
         each.write_bytes(b"nothing")
     with pytest.raises(DamagedFile, match="7 bytes"):
         resume(trainer(), experiment)
+
+
+def test_a_full_disk_stops_the_run_and_the_ones_before_are_kept(experiment):
+    engine = trainer(model=nn.Sequential(nn.Linear(3, 100_000), nn.Linear(100_000, 2)))  # 7 MB
+    saver = Checkpointer(experiment).attach(engine, every=2, emergency=False)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    @engine.on(Events.ITERATION_COMPLETED(once=3))
+    def fill():
+        while saver.writing:
+            time.sleep(0.01)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
+
+    try:
+        with pytest.raises(NotRecorded, match="Make room on the disk"):
+            engine.run(source(), max_epochs=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert names(saver) == ["step-0000002"]
+    assert saver.folder is not None and not list(saver.folder.glob(".*.tmp"))
+    again = trainer(model=nn.Sequential(nn.Linear(3, 100_000), nn.Linear(100_000, 2)))
+    found = resume(again, experiment)
+    assert found is not None and found.stem == "step-0000002"
 
 
 def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
