@@ -43,6 +43,15 @@ class IdMap:
             return None
         return np.subtract(found, 1, dtype=np.int64)
 
+    def lacks(self, ids: Int64Array) -> bool:
+        """Whether none of ids is present, as far as that is quickly told: False may be wrong."""
+        if self._table is None:
+            return False
+        try:
+            return not np.count_nonzero(self._table.take(ids))
+        except IndexError:
+            return False
+
     def get(self, ids: Int64Array) -> Int64Array:
         """The values of ids, -1 for those that are absent."""
         table = self._table

@@ -48,10 +48,7 @@ class SlotTable:
 
     def lacks(self, ids: Int64Array) -> bool:
         """Whether none of ids has a slot."""
-        slots = self._map.guess(ids)
-        if slots is None:
-            slots = self._map.get(ids)
-        return not np.count_nonzero(slots != ABSENT)
+        return self._map.lacks(ids) or bool((self._map.get(ids) == ABSENT).all())
 
     def slots_of(self, ids: Int64Array) -> Int64Array | None:
         """The slots of ids if all of them have one, else None."""
