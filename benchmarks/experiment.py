@@ -311,7 +311,7 @@ while True:
 """
 
 
-def polled(folder: Path) -> None:
+def polled(folder: Path, points: int = 400_000) -> None:
     """A writer in a tight loop while another process reads every 50 ms.
 
     Against it alone, and against it beside a process that computes for as long as the other reads:
@@ -331,7 +331,7 @@ def polled(folder: Path) -> None:
                     assert other.stdout is not None
                     other.stdout.readline()
                 start, cpu = time.perf_counter(), time.process_time()
-                for step in range(POINTS // 10):
+                for step in range(points // 10):
                     experiment.log(METRICS, step=step)
                 experiment.flush()
                 seconds[kind].append(time.perf_counter() - start)
@@ -341,7 +341,7 @@ def polled(folder: Path) -> None:
                     other.communicate()
     for kind, values in seconds.items():
         what = "alone" if kind == "alone" else f"beside a process that {kind} every 50 ms"
-        report(f"durable points per second, {what}", [POINTS / each for each in values], "/s")
+        report(f"durable points per second, {what}", [points / each for each in values], "/s")
     for what, times in (("time", seconds), ("processor time", processor)):
         for kind, than in (("alone", "alone"), ("computes", "beside one that computes")):
             ratios = [a / b for a, b in zip(times["reads"], times[kind], strict=True)]
