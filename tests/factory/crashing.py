@@ -32,6 +32,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from fireworks.experiment import Experiment, load_experiment
 from fireworks.factory import Factory, FactoryEvents, Grid, Halving, Random, Trial
+from fireworks.factory.forked_memory import arrange_memory
 from fireworks.factory.goal import as_goal
 from fireworks.factory.ledger import Ledger, make_study
 from fireworks.factory.samplers import make_sampler
@@ -48,7 +49,7 @@ SPACE = {"x": FloatDistribution(0, 1), "n": IntDistribution(1, 64, log=True)}
 def train(trial: Trial) -> dict[str, float]:
     for step in (1, 2):
         trial.experiment.log({"loss": trial.params["x"] / step}, step=step)
-        time.sleep(trial.seed % 3 / 100)
+        time.sleep(trial.seed % 3 / 500)
         trial.report(step, trial.params["x"] * (step + trial.seed % 3))
     if trial.number == 1:
         raise ValueError("this one fails, again and again")
@@ -210,6 +211,7 @@ def try_all(kind: str, folder: Path) -> dict[str, Any]:
         assert {number: after[number] for number in before} == before, "a finished trial ran again"
 
     import_lazily(KINDS[kind]())
+    arrange_memory()  # it forks a hundred times
     assert forked(lambda: run(folder / "undisturbed", 0)) == 0
     expected = outcome(folder / "undisturbed" / "sweep-0001")
     differences: list[Any] = []
@@ -266,7 +268,8 @@ def kill_often(kills: int, folder: Path, *, processes: bool) -> dict[str, Any]:
         path = newest(root)
         alone = processes and begun is not None
         backend = None if alone else InThread(train)
-        os.environ.update([marker.split("=")])
+        name, _, value = marker.partition("=")
+        os.environ[name] = value
         if path is None:
             factory = begin(root, "tpe", **options, backend=backend)
         else:
@@ -334,6 +337,7 @@ if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     torch.set_num_threads(1)
+    os.chdir(sys.argv[1])  # where no run asks git for its commit
     if sys.argv[2] in ("--often", "--processes"):
         with tempfile.TemporaryDirectory(dir=sys.argv[1]) as place:
             processes = sys.argv[2] == "--processes"
