@@ -175,6 +175,7 @@ class TestState:
         with pytest.raises(StateMismatch, match="another graph"):
             (rows(7, column="other") >> BatchingSource(2)).load_state_dict(source.state_dict())
 
+    @pytest.mark.slow
     def test_in_a_fresh_process(self):
         tasks, expected = [], []
         for key, make in ALL.items():

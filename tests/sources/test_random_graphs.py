@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -166,6 +167,7 @@ def training_graph() -> Source:
     return mixed >> BatchingSource(32)
 
 
+@pytest.mark.slow
 def test_a_thousand_random_stops_lose_and_repeat_no_row():
     generator = np.random.default_rng(0)
     seen: list[int] = []
