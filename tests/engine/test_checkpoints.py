@@ -226,7 +226,7 @@ def test_a_checkpoint_that_holds_code_is_not_run(tmp_path):
 
 def test_strides_are_kept(experiment):
     """Sums over a tensor are of another order where they differ."""
-    model = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)
+    model = nn.Conv2d(3, 4, 2).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     engine = create_trainer(model, optimizer, lambda out, y: out.mean(), **COLUMNS, accumulate=4)
     saver = Checkpointer(experiment).attach(engine)

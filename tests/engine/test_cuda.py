@@ -76,8 +76,8 @@ def test_a_gpu_is_chosen_and_what_it_computes_is_logged(tmp_path):
     assert next(model.parameters()).device.type == DEVICE
     assert engine.state.output.output.device.type == DEVICE
     assert evaluator.state.output[1].device.type == DEVICE
-    assert table["train/loss"].notna().sum() == 12
-    assert (table["system/gpu_memory"].dropna() > 0).all()
+    assert len(table["train/loss"].dropna()) == 12
+    assert min(table["system/gpu_memory"].dropna().tolist()) > 0
 
 
 def test_mixed_precision_is_float16_with_scaled_gradients():

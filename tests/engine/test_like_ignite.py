@@ -140,7 +140,7 @@ def messages(batch_size: int = 5) -> list[Message]:
     return [rows[i : i + batch_size] for i in range(0, 20, batch_size)]
 
 
-def dicts() -> list[dict[str, Any]]:
+def dicts() -> list[Any]:
     return [each.tensors() for each in messages()]
 
 
