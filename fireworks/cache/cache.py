@@ -8,16 +8,16 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
 from fireworks.cache.admission import Plan, plan_insertion
+from fireworks.cache.arguments import as_ids, check_limits
 from fireworks.cache.id_map import ABSENT
 from fireworks.cache.policies import make_policy
 from fireworks.cache.slot_table import SlotTable
 from fireworks.cache.spill import Spill
 from fireworks.cache.stats import CacheStats
 from fireworks.cache.store import Store
-from fireworks.errors import CacheFull, RowsNotCached, WrongLength, WrongType, WrongValue
+from fireworks.errors import CacheFull, RowsNotCached, WrongLength, WrongValue
 from fireworks.message import Message, concat
 from fireworks.message.rows import Rows, last_of_each
 
@@ -67,7 +67,7 @@ class MessageCache:
         rereadable: bool = True,
     ) -> None:
         self._policy = make_policy(policy, seed)
-        _check_limits(max_rows, max_bytes, policy)
+        check_limits(max_rows, max_bytes, policy)
         self.policy = policy
         self.max_rows = max_rows
         self.max_bytes = max_bytes
@@ -92,7 +92,7 @@ class MessageCache:
 
     def contains(self, ids: Any) -> BoolArray:
         """Whether each row is there."""
-        wanted = _as_ids(ids)
+        wanted = as_ids(ids)
         with self._lock:
             present = self._table.find(wanted) != ABSENT
             if self._spill is not None:
@@ -101,7 +101,7 @@ class MessageCache:
 
     def missing(self, ids: Any) -> Int64Array:
         """Those of the ids that are not there, each once, in their order."""
-        wanted = _as_ids(ids)
+        wanted = as_ids(ids)
         absent = wanted[~self.contains(wanted)]
         _, first = np.unique(absent, return_index=True)
         return absent[np.sort(first)]
@@ -157,7 +157,7 @@ class MessageCache:
     # Reading
 
     def __getitem__(self, ids: Any) -> Message:
-        wanted = _as_ids(ids)
+        wanted = as_ids(ids)
         with self._lock:
             slots = self._table.slots_of(wanted)
             if slots is not None and self._store is not None:
@@ -188,7 +188,7 @@ class MessageCache:
         Returns:
             The rows found, in the order of their ids, and a mask over ``ids``.
         """
-        wanted = _as_ids(ids)
+        wanted = as_ids(ids)
         with self._lock:
             present = self.contains(wanted)
             found = wanted[present]
@@ -210,7 +210,7 @@ class MessageCache:
         Raises:
             WrongLength: ``read`` returned another number of rows.
         """
-        wanted = _as_ids(ids)
+        wanted = as_ids(ids)
         rows, present = self.lookup(wanted)
         if present.all():
             return rows
@@ -251,7 +251,7 @@ class MessageCache:
     # Storing
 
     def __setitem__(self, ids: Any, rows: Any) -> None:
-        given = _as_ids(ids)
+        given = as_ids(ids)
         message = rows if isinstance(rows, Message) else Message(rows)
         if len(message) != len(given):
             raise WrongLength(f"{len(given)} ids were given for {len(message)} rows.")
@@ -379,7 +379,7 @@ class MessageCache:
     # Removing
 
     def __delitem__(self, ids: Any) -> None:
-        wanted = np.unique(_as_ids(ids))
+        wanted = np.unique(as_ids(ids))
         with self._lock:
             absent = self.missing(wanted)
             if len(absent):
@@ -420,7 +420,7 @@ class MessageCache:
         Raises:
             RowsNotCached: A row is not in memory; nothing was pinned.
         """
-        wanted = np.unique(_as_ids(ids))
+        wanted = np.unique(as_ids(ids))
         with self._lock:
             self._table.pin(self._inside(wanted, "pin"))
 
@@ -431,7 +431,7 @@ class MessageCache:
             RowsNotCached: A row is not in memory.
             WrongValue: A row is not pinned. In both cases nothing was changed.
         """
-        wanted = np.unique(_as_ids(ids))
+        wanted = np.unique(as_ids(ids))
         with self._lock:
             slots = self._inside(wanted, "unpin")
             loose = self._table.pins[slots] == 0
@@ -453,13 +453,13 @@ class MessageCache:
 
         The policy ``"forecast"`` evicts by it; others ignore it.
         """
-        wanted = _as_ids(ids)
+        wanted = as_ids(ids)
         with self._lock:
             self._policy.forecast(wanted, self._table.find(wanted))
 
     def wont_need(self, ids: Any) -> None:
         """Take back what was announced of rows."""
-        wanted = np.unique(_as_ids(ids))
+        wanted = np.unique(as_ids(ids))
         with self._lock:
             self._policy.release(wanted, self._table.find(wanted))
 
@@ -469,38 +469,3 @@ class MessageCache:
             f"MessageCache({len(self)} rows, {stats.bytes} bytes, policy={self.policy!r}, "
             f"hit rate {stats.hit_rate:.1%})"
         )
-
-
-def _check_limits(max_rows: int | None, max_bytes: int | None, policy: str) -> None:
-    limits = {"max_rows": max_rows, "max_bytes": max_bytes}
-    for name, limit in limits.items():
-        if limit is not None and limit < 1:
-            raise WrongValue(f"{name} must be at least 1, not {limit}.")
-    if policy == "unbounded" and (max_rows is not None or max_bytes is not None):
-        raise WrongValue("An unbounded cache has no max_rows or max_bytes. Choose another policy.")
-    if policy != "unbounded" and max_rows is None and max_bytes is None:
-        raise WrongValue(
-            f"The policy {policy!r} needs max_rows or max_bytes; without a limit, choose the "
-            f'policy "unbounded".'
-        )
-
-
-def _as_ids(ids: Any) -> Int64Array:
-    """Row ids as an int64 array of one dimension.
-
-    Raises:
-        WrongType: They are no integers.
-    """
-    if type(ids) is np.ndarray and ids.dtype == np.int64 and ids.ndim == 1:
-        return ids if ids.flags.c_contiguous else ids.copy()
-    array = np.asarray(ids.cpu() if isinstance(ids, torch.Tensor) else ids)
-    if array.size == 0 and array.ndim == 1:
-        return np.empty(0, np.int64)
-    if array.dtype.kind not in "iu" or array.ndim > 1:
-        raise WrongType(
-            f"Row ids are integers, in one dimension; these are {array.dtype} of shape "
-            f"{array.shape}."
-        )
-    if array.dtype == np.uint64 and array.size and int(array.max()) > np.iinfo(np.int64).max:
-        raise WrongType(f"Row ids are of 64 bits with a sign; {array.max()} is too large.")
-    return np.ascontiguousarray(array.reshape(-1), np.int64)

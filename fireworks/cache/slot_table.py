@@ -10,7 +10,7 @@ from fireworks.cache.id_map import ABSENT, IdMap
 
 Int64Array = np.ndarray[Any, np.dtype[np.int64]]
 
-# No row has this id; see `_as_ids` of the cache.
+# No row has this id; see `as_ids`.
 FREE = np.iinfo(np.int64).min
 
 

@@ -21,7 +21,8 @@ class CachingSource(Source):
 
     What is asked for and not held is read from the input, in one read, and kept as far as the
     policy says. Rows that shufflers, samplers or passes announce (`will_need`) are read ahead in a
-    background thread, as far as half of the budget while there is room.
+    background thread: as far as half of the budget while there is room, and a little beside a full
+    cache, at most a tenth of what it holds. Those of an epoch that has not begun are left alone.
 
     Args:
         max_rows: How many rows to hold at the most.
