@@ -249,6 +249,7 @@ def test_a_failure_is_told_and_the_next_attempt_runs(runner: Runner) -> None:
     assert runner.said(attempt)[-1] | {"stays": 0, "peak_memory": 0} == {
         "end": "failed",
         "reason": "KeyError: 'no such thing'",
+        "misnamed": False,
         "stays": 0,
         "peak_memory": 0,
     }
