@@ -11,6 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fireworks.errors import RowOutOfRange, RowsVanished, WrongType, WrongValue
 from fireworks.source import Rows, Source
+from fireworks.source.wiring import upstream
+from fireworks.sources.sampler import SamplerSource
+from fireworks.sources.shuffler import ShufflerSource
 
 
 class SubsetSource(Source):
@@ -107,14 +110,20 @@ def train_test_split(
         The two sources, train and test.
 
     Raises:
-        WrongValue: ``test`` lies outside of its range, or leaves a part without a row; or both
-            ``stratify`` and ``group`` are given.
+        WrongValue: ``test`` lies outside of its range, or leaves a part without a row; both
+            ``stratify`` and ``group`` are given; or the source draws its rows anew each epoch.
         ColumnNotFound: There is no such column.
     """
     if not 0 < test < 1:
         raise WrongValue(f"test is a part of the rows, above 0 and below 1; it is {test}.")
     if stratify is not None and group is not None:
         raise WrongValue("A split is stratified or grouped, not both: choose stratify or group.")
+    drawn = [each for each in upstream(source) if isinstance(each, ShufflerSource | SamplerSource)]
+    if drawn:
+        raise WrongValue(
+            f"{drawn[0]!r} draws its rows anew each epoch: rows that are tested on in one would be "
+            "trained on in the next. Split first, then shuffle the training part."
+        )
     generator = np.random.default_rng(seed)
     num_rows = source.num_rows
     chosen = np.zeros(num_rows, dtype=bool)

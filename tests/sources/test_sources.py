@@ -19,6 +19,7 @@ from fireworks.sources import (
     BatchingSource,
     MessageSource,
     NormalizerSource,
+    SamplerSource,
     ShufflerSource,
     SubsetSource,
 )
@@ -132,6 +133,12 @@ class TestSplit:
             return order(train_test_split(counted(50), seed=seed)[1])
 
         assert chosen(1) == chosen(1) != chosen(2)
+
+    @pytest.mark.parametrize("draws", [ShufflerSource, SamplerSource])
+    def test_no_test_row_is_trained_on_in_another_epoch(self, draws):
+        above = counted(50) >> draws(seed=0)
+        with pytest.raises(WrongValue, match="Split first"):
+            train_test_split(above >> BatchingSource(5))
 
     def test_stratified(self):
         labels = ["a"] * 80 + ["b"] * 20
