@@ -11,6 +11,8 @@ from fireworks.errors import WrongType, WrongValue
 
 Int64Array = np.ndarray[Any, np.dtype[np.int64]]
 
+_INT64 = np.dtype(np.int64)
+
 
 def check_limits(max_rows: int | None, max_bytes: int | None, policy: str) -> None:
     """Check that limits and policy go together.
@@ -37,7 +39,7 @@ def as_ids(ids: Any) -> Int64Array:
     Raises:
         WrongType: They are no integers.
     """
-    if type(ids) is np.ndarray and ids.dtype == np.int64 and ids.ndim == 1:
+    if type(ids) is np.ndarray and ids.dtype is _INT64 and ids.ndim == 1:
         return ids if ids.flags.c_contiguous else ids.copy()
     array = np.asarray(ids.cpu() if isinstance(ids, torch.Tensor) else ids)
     if array.size == 0 and array.ndim == 1:

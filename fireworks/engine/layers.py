@@ -17,6 +17,7 @@ def note_layer(error: BaseException, model: nn.Module) -> None:
     while trace is not None:
         frame = trace.tb_frame
         module = frame.f_locals.get("self")
+        module = getattr(module, "_orig_mod", module)  # what torch.compile has wrapped
         if isinstance(module, nn.Module) and id(module) in names and _calls(frame.f_code):
             found = module, frame.f_locals.get("args", ())
         trace = trace.tb_next
@@ -41,5 +42,5 @@ def note_layer(error: BaseException, model: nn.Module) -> None:
 
 
 def _calls(code: CodeType) -> bool:
-    """Whether this is the frame in which torch calls a module's ``forward``."""
-    return code.co_name == "_call_impl"
+    """Whether this is a frame in which torch calls a module's ``forward``, compiled or not."""
+    return code.co_name in ("_call_impl", "_wrapped_call_impl")

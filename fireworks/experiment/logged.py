@@ -165,8 +165,6 @@ class Logged(Contents):
         """
         if self._writer is not None:
             self._writer.flush()
-            if self._events is not None:
-                self._events.flush()
             self._refresh_index()
 
     def _before_reading(self) -> None:

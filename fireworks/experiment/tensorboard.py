@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
+import socket
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -33,13 +37,13 @@ class EventWriter:
     def __init__(self, folder: Path) -> None:
         require("tensorboard", extra=_EXTRA, purpose="Experiment(tensorboard=True)")
         self._folder = folder
-        self._writer: Any = None
+        self._file: io.FileIO | None = None
         self._process = os.getpid()
 
     def write(self, batch: list[Entry]) -> None:
         """Write the numbers and texts of some ``log`` calls."""
         event, summaries = _proto("event_pb2"), _proto("summary_pb2")
-        writer = self._open()
+        events: list[Any] = []
         for step, values, when in batch:
             summary = summaries.Summary()
             for name, value in values.items():
@@ -48,33 +52,55 @@ class EventWriter:
                 elif isinstance(value, Encoded) and value.kind == "text":
                     _add_text(summary, name, value.data)
             if summary.value:
-                writer.add_event(event.Event(wall_time=when, step=step, summary=summary))
-        writer.flush()  # a process that is killed leaves the events of what it has committed
-
-    def _open(self) -> Any:
-        if self._writer is None or self._process != os.getpid():
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._writer, self._process = EventFileWriter(str(self._folder)), os.getpid()
-        return self._writer
+                events.append(event.Event(wall_time=when, step=step, summary=summary))
+        self._add(events)
 
     def purge(self, step: int) -> None:
         """Tell TensorBoard to forget what was written for this step and later ones."""
         event = _proto("event_pb2")
         start = event.SessionLog(status=event.SessionLog.SessionStatus.START)
-        self._open().add_event(event.Event(step=step, session_log=start))
+        self._add([event.Event(step=step, session_log=start)])
 
-    def flush(self) -> None:
-        """Return when all is on disk."""
-        if self._writer is not None and self._process == os.getpid():
-            self._writer.flush()
+    def _add(self, events: list[Any]) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        records = io.BytesIO()
+        writer = RecordWriter(records)
+        if self._file is None or self._process != os.getpid():
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = self._folder / _next_name(self._folder)
+            # Without a buffer a process that is killed leaves the events of what it has committed.
+            self._file, self._process = path.open("xb", buffering=0), os.getpid()
+            version = _proto("event_pb2").Event(wall_time=time.time(), file_version="brain.Event:2")
+            writer.write(version.SerializeToString())
+        for each in events:
+            writer.write(each.SerializeToString())
+        start = self._file.tell()
+        try:
+            rest = records.getbuffer()
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError:
+            self._file.truncate(start)  # no reader goes on behind half an event
+            self._file.seek(start)
+            raise
 
     def close(self) -> None:
         """Close the file."""
-        if self._writer is not None and self._process == os.getpid():
-            self._writer.close()
-        self._writer = None
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+
+
+def _next_name(folder: Path) -> str:
+    """A name for an event file, behind all that are there: TensorBoard reads them in this order.
+
+    It begins with the time in seconds, within which files of several processes may be made.
+    """
+    made = [re.match(r"events\.out\.tfevents\.(\d+)", each.name) for each in folder.iterdir()]
+    last = max((int(each[1]) for each in made if each), default=0)
+    seconds = max(int(time.time()), last + 1)
+    return f"events.out.tfevents.{seconds:010d}.{socket.gethostname()}.{os.getpid()}"
 
 
 def _proto(name: str) -> Any:

@@ -153,5 +153,7 @@ def test_a_compiled_model_is_evaluated():
 
 def test_shapes_that_do_not_fit_are_told_of_compiled_models_too():
     engine = with_option()
-    with pytest.raises(RuntimeError, match=r"\[4, 5\] X \[3, 4\]"):
+    # Where torch has compiled for any shape before, it does not tell the numbers of this one.
+    with pytest.raises(RuntimeError, match=r"X \[3, 4\]") as caught:
         engine.run([Message({"x": torch.randn(4, 5), "label": torch.arange(4) % 2})])
+    assert any("(4, 5)" in note for note in caught.value.__notes__)

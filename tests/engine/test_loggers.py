@@ -196,6 +196,7 @@ def test_events_that_cannot_be_written_stop_the_run(tmp_path):
                 logger.flush()
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        logger.close()
 
 
 def test_every_must_be_positive(tmp_path):

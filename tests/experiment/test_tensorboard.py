@@ -3,6 +3,7 @@
 import math
 import os
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,19 @@ def test_who_goes_on_with_a_run_feeds_it_too(tmp_path: Path) -> None:
     assert list(map(tuple, recorded(again))) == expected
     with load_experiment(experiment.path) as read:
         assert sorted(os.listdir(read.tensorboard)) == sorted(os.listdir(experiment.tensorboard))
+
+
+def test_a_file_made_in_the_same_second_is_read_after_those_before(tmp_path: Path) -> None:
+    with Experiment("digits", root=tmp_path, tensorboard=True) as experiment:
+        experiment.log(loss=0.5, step=0)
+        here = experiment.mark()
+        experiment.log(loss=7.0, step=1)
+    (file,) = experiment.tensorboard.iterdir()
+    later = file.rename(file.with_name(f"events.out.tfevents.{int(time.time()) + 2:010d}.z.1.0"))
+    with load_experiment(experiment.path, write=True, position=here) as again:
+        again.log(loss=1.0, step=1)
+    assert max(os.listdir(again.tensorboard)) != later.name
+    assert curve(again.tensorboard) == [(0, 0.5), (1, 1.0)]
 
 
 def test_trials_feed_folders_of_their_own_and_retries_purge(tmp_path: Path) -> None:
