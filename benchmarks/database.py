@@ -132,7 +132,8 @@ def in_pandas(database: Database, sql: str) -> None:
 def connectorx(database: Database, sql: str) -> None:
     import connectorx as cx
 
-    cx.read_sql(getattr(database, "address", database.url), sql, return_type="arrow")
+    url = getattr(database, "address", database.url).partition("?")[0]  # it knows no options
+    cx.read_sql(url, sql, return_type="arrow")
 
 
 def hugging_face(database: Database, sql: str) -> None:
