@@ -92,6 +92,7 @@ def test_a_reader_every_50_ms_never_locks_the_writer(
                 step += 1
             experiment.flush()
             largest = max(largest, log.stat().st_size)
+            time.sleep(0.002)  # or all would be written before the reader has looked twice
         reader.kill()
         seen = [int(each) for each in reader.stdout]
         assert seen == sorted(seen)
